@@ -1,0 +1,1 @@
+"""i2s: describe an image in speech, with no text in between."""

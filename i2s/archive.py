@@ -1,0 +1,65 @@
+"""Matrices in Kaldi archives (kaldiio): written in a stream, read one at a time by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+
+from i2s.corpus.tables import iter_table, write_table
+from i2s.errors import UserError
+from i2s.files import atomic_path
+
+
+class ArkWriter:
+    """Collects what `write_ark` yields: call it with (key, float32 matrix)."""
+
+    def __init__(self, file, ark: Path):
+        self._file, self._ark = file, ark
+        self.rows: dict[str, str] = {}
+
+    def __call__(self, key: str, matrix: np.ndarray) -> None:
+        prefix = f"{key} ".encode()
+        self.rows[key] = f"{self._ark}:{self._file.tell() + len(prefix)}"
+        kaldiio.save_ark(self._file, {key: np.ascontiguousarray(matrix, np.float32)})
+
+
+@contextmanager
+def write_ark(ark: str | Path, scp: str | Path) -> Iterator[ArkWriter]:
+    """Stream matrices into `ark`, then write its `scp` (`key ark:offset`); neither appears half-written.
+
+    The scp names the archive as given: recipes pass paths relative to the recipe folder, as Kaldi does.
+    """
+    ark = Path(ark)
+    with atomic_path(ark) as tmp, tmp.open("wb") as f:
+        writer = ArkWriter(f, ark)
+        yield writer
+    write_table(scp, writer.rows)
+
+
+class Matrices(Mapping[str, np.ndarray]):
+    """The matrices of an scp file, loaded from disk at each access, in the table's order."""
+
+    def __init__(self, scp: str | Path):
+        self.scp = Path(scp)
+        self._rows = dict(iter_table(scp))
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        try:
+            return kaldiio.load_mat(self._rows[key])
+        except KeyError:
+            raise UserError(f"{self.scp}: has no entry for {key}") from None
+        except (OSError, ValueError, EOFError) as e:
+            raise UserError(f"{self.scp}: {key}: cannot read {self._rows[key]}: {e}; run its stage again") from e
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows

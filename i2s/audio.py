@@ -1,0 +1,38 @@
+"""Wav files: read with checks, written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from i2s.errors import UserError
+from i2s.files import atomic_path
+
+
+def read_wav(path: str | Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
+    """Read a mono wav as float32 in [-1, 1] and its sample rate in Hz.
+
+    Raises UserError for: missing, empty or truncated file, more than one channel, a rate other than
+    `sample_rate` (where given), NaN or infinite samples.
+    """
+    try:
+        wav, rate = soundfile.read(str(path), dtype="float32")
+    except (soundfile.SoundFileError, OSError) as e:
+        raise UserError(f"{path}: cannot read audio: {getattr(e, 'error_string', e)}") from e
+    if wav.ndim != 1:
+        raise UserError(f"{path}: has {wav.shape[1]} channels; make it mono (sox IN OUT remix -)")
+    if not len(wav):
+        raise UserError(f"{path}: holds no samples")
+    if sample_rate is not None and rate != sample_rate:
+        raise UserError(f"{path}: sample rate is {rate} Hz, expected {sample_rate} Hz (sox IN -r {sample_rate} OUT)")
+    if not np.isfinite(wav).all():
+        raise UserError(f"{path}: holds NaN or infinite samples")
+    return wav, rate
+
+
+def write_wav(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
+    """Write float samples in [-1, 1] as 16-bit mono, whole or not at all; louder samples are clipped."""
+    with atomic_path(path) as tmp:
+        soundfile.write(str(tmp), np.clip(wav, -1.0, 1.0), sample_rate, subtype="PCM_16")

@@ -1,0 +1,38 @@
+"""Progress bars: one line redrawn on a terminal, a line every ten seconds in a log file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> tqdm[T]:
+    """Iterate over `items`, showing count, rate and the time left on stderr."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        items,
+        desc=what,
+        total=total,
+        unit=unit,
+        mininterval=0.1 if terminal else 10.0,
+        dynamic_ncols=terminal,
+        ascii=not terminal,
+        file=sys.stderr if terminal else _Lines(),
+    )
+
+
+class _Lines:
+    """A stream for tqdm that ends each update with a newline, so that log files stay readable."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n")
+        if text:
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""What all training shares: one configuration, one fit function, one batch sampler."""

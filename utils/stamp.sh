@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# Sourced by steps: lets a finished step be skipped and a killed one go on where it stopped.
+#
+#   stamp_set FILE "OPTIONS" INPUT...   name the stamp, the options and the input files that the outputs depend on
+#   stamp_holds OUTPUT...               true if the step was finished with these very options and inputs
+#   stamp_begin                         true if what lies there unfinished was begun with these very options and inputs
+#   stamp_end                           record that the step is finished
+#
+# A step reads:  stamp_set ...; stamp_holds out && exit 0; stamp_begin || rm -rf partial; work; stamp_end
+
+stamp_set() {
+  stamp_file=$1 stamp_text="options $2"$'\n'
+  shift 2
+  local input
+  for input in "$@"; do
+    if [ ! -f "$input" ]; then
+      echo "$0: error: $input: no such file; run the stage that makes it first" >&2
+      exit 1
+    fi
+    stamp_text+="$(sha256sum <"$input" | cut -c1-64) $input"$'\n'
+  done
+}
+
+stamp_holds() {
+  local output
+  for output in "$@"; do
+    [ -e "$output" ] || return 1
+  done
+  if [ -f "$stamp_file" ] && [ "$(cat "$stamp_file")" = "${stamp_text%$'\n'}" ]; then
+    echo "$(basename "$0"): $(dirname "$stamp_file"): up to date" >&2
+    return 0
+  fi
+  return 1
+}
+
+stamp_begin() {
+  local same=1
+  [ -f "$stamp_file.begun" ] && [ "$(cat "$stamp_file.begun")" = "${stamp_text%$'\n'}" ] && same=0
+  rm -f "$stamp_file"
+  mkdir -p "$(dirname "$stamp_file")"
+  printf %s "$stamp_text" >"$stamp_file.begun.tmp" && mv "$stamp_file.begun.tmp" "$stamp_file.begun"
+  return $same
+}
+
+stamp_end() {
+  mv "$stamp_file.begun" "$stamp_file"
+}
