@@ -1,0 +1,1 @@
+"""Scores: captions, word error, units, their floors, ceilings and intervals."""
