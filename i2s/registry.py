@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +30,22 @@ class Registry:
         self.option = option
         self.parts = parts
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.parts)
 
     def get(self, name: str) -> Any:
         """The class or function behind `name`. Raises UserError that lists the choices."""
         if name not in self.parts:
-            near = difflib.get_close_matches(name, self.parts, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise UserError(f"--{self.option} {name}: no such part{hint}; choose from\n{self.describe()}")
+            raise UserError(self.unknown(name))
         return self.parts[name].load()
 
+    def unknown(self, name: str) -> str:
+        """The message for a name that is not there."""
+        near = difflib.get_close_matches(name, self.parts, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"--{self.option} {name}: no such part{hint}; choose from\n{self.describe()}"
+
     def describe(self) -> str:
+        """One line a part."""
         width = max(map(len, self.parts))
         return "\n".join(f"  {name:<{width}}  {part.help}" for name, part in self.parts.items())

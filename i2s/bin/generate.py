@@ -1,0 +1,74 @@
+"""Stage 9, first half: the units that an image-to-unit model finds for every image of a data directory.
+
+Writes to OUT_DIR: units (image-id, collapsed units), attention.scp (units x image positions), search.json.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from i2s import i2u
+from i2s.archive import Matrices, write_ark
+from i2s.cli import parser, run
+from i2s.config import load_config, to_dict
+from i2s.corpus.tables import write_int_table
+from i2s.errors import UserError
+from i2s.files import write_text
+from i2s.i2u.search import SearchConfig
+from i2s.modeldir import check_same, load_manifest
+from i2s.progress import track
+from i2s.system import save_system
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--batch-size", type=int, default=32, metavar="N", help="images decoded together")
+    options.add_argument("--search", nargs="*", default=[], metavar="KEY=VALUE", help="keys of SearchConfig")
+    options.add_argument("--vocoder", default="griffinlim")
+    options.add_argument("--vocoder-weights", type=Path)
+    options.add_argument("--image-weights", type=Path)
+    options.add_argument("data", type=Path, metavar="DATA_DIR")
+    options.add_argument("i2u", type=Path, metavar="I2U_DIR")
+    options.add_argument("u2s", type=Path, metavar="U2S_DIR")
+    options.add_argument(
+        "system", type=Path, metavar="SYSTEM_DIR", help="becomes a system that utils/describe.sh can use"
+    )
+    options.add_argument("out", type=Path, metavar="OUT_DIR")
+    args = options.parse_args()
+    search = load_config(SearchConfig, None, args.search)
+    save_system(
+        args.system, args.i2u, args.u2s, args.vocoder, args.vocoder_weights, args.image_weights, to_dict(search)
+    )
+
+    manifest = json.loads((args.data / "image_feats.json").read_text(encoding="utf-8"))
+    trained = load_manifest(args.i2u, "i2u")["image_feats"]
+    check_same(args.i2u, args.data, "image features", identity(trained), identity(manifest))
+    model = i2u.load(args.i2u)
+    images = Matrices(args.data / "image_feats.scp")
+    names = list(images)
+    if not names:
+        raise UserError(f"{images.scp}: names no image")
+
+    units: dict[str, list[int]] = {}
+    scores: dict[str, dict[str, object]] = {}
+    with write_ark(args.out / "attention.ark", args.out / "attention.scp") as write:
+        for at in track(range(0, len(names), args.batch_size), "image to units", unit="batch"):
+            batch = names[at : at + args.batch_size]
+            for name, best in zip(batch, model.generate([images[n] for n in batch], search), strict=True):
+                units[name] = best[0].units
+                scores[name] = {"score": best[0].score, "finished": best[0].finished}
+                write(name, np.asarray(best[0].attention))
+    write_text(args.out / "search.json", json.dumps({"search": to_dict(search), "images": scores}, indent=1) + "\n")
+    write_int_table(args.out / "units", units)
+
+
+def identity(manifest: dict) -> dict:
+    """What must agree between the features a model was trained on and those it is given."""
+    return {key: manifest.get(key) for key in ("kind", "dim", "weights")}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,28 @@
+"""Every registry of the project, by the option that chooses from it."""
+
+from __future__ import annotations
+
+import importlib
+
+from i2s.registry import Registry
+
+_REGISTRIES = {
+    "tts": "i2s.tts:VOICES",
+    "asr": "i2s.asr:RECOGNISERS",
+    "image-feats": "i2s.features.image:IMAGE_FEATURES",
+    "units": "i2s.units:UNIT_METHODS",
+    "i2u": "i2s.i2u:IMAGE_TO_UNIT",
+    "u2s": "i2s.u2s:UNIT_TO_SPEECH",
+    "vocoder": "i2s.vocoder:VOCODERS",
+}
+
+
+def options() -> list[str]:
+    """The options that choose a part, in the order of the stages."""
+    return list(_REGISTRIES)
+
+
+def registry(option: str) -> Registry:
+    """The registry behind an option such as "tts"."""
+    module, _, name = _REGISTRIES[option].partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# From photos and speech to a system that describes photos in speech. Every stage of every recipe, written once.
+set -euo pipefail
+
+stage=1
+stop_stage=11
+nj=$(nproc)
+ngpu=0
+data=data
+exp=exp
+downloads=downloads
+tag=
+split="test"
+# parts, each from its registry (`--tts help` lists the voices, and so on)
+tts=hibari
+asr=pocketsphinx
+image_feats=efficientnet-lite0
+units=kmeans
+i2u=transformer
+u2s=fast
+vocoder=griffinlim
+# options of the parts
+tts_options=
+asr_options=
+image_weights=
+num_units=200
+unit_bpe=500
+unit_args=
+i2u_config=conf/i2u_transformer_small.yaml
+i2u_args=
+u2s_config=conf/u2s_fast_small.yaml
+u2s_args=
+vocoder_weights=
+search_args=
+on_bad_image=error
+spice=false
+prepare_args=
+
+help_message="Usage: ./run.sh [options]
+Learn to describe images in speech with no text in between, and measure it. Without options: the embedded corpus.
+
+  --stage N, --stop-stage N   first and last stage to run (default $stage..$stop_stage):
+      1 download   2 prepare data   3 speak the captions   4 speech features   5 image features   6 discover units
+      7 train image-to-unit   8 train unit-to-speech   9 generate   10 transcribe and score   11 report
+  --nj N          jobs side by side (default: cores); cmd.sh says where they run
+  --ngpu N        GPUs for training (default $ngpu)
+  --data DIR, --exp DIR, --downloads DIR    where things go (default $data, $exp, $downloads)
+  --tag TAG       suffix of the experiment's folders, to keep variants side by side
+  --split NAME    the split that stages 9-11 describe and score (default $split; tune on dev)
+
+  --tts NAME      voice (default $tts)                --tts-options 'key=value ...'
+  --asr NAME      recogniser (default $asr)     --asr-options 'key=value ...'
+  --image-feats NAME   (default $image_feats)   --image-weights FILE_OR_DIR   --on-bad-image error|skip
+  --units NAME    (default $units)                    --num-units K  --unit-bpe N (0: none)  --unit-args 'key=value ...'
+  --i2u NAME      (default $i2u)               --i2u-config FILE   --i2u-args 'key=value ...'
+  --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
+  --vocoder NAME  (default $vocoder)               --vocoder-weights FILE
+  --search-args 'key=value ...'   beam search or sampling of image-to-unit
+  --spice true    SPICE too (needs Java)
+  --prepare-args 'ARG ...'        passed to the recipe's local/prepare_data.sh
+NAME may be 'help'. A finished stage is skipped while its options and inputs stay the same; a killed one goes on."
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$root/path.sh"
+. "$root/cmd.sh"
+. "$root/utils/parse_options.sh"
+if [ $# -ne 0 ]; then
+  echo "$0: error: unexpected argument: $1; see $0 --help" >&2
+  exit 2
+fi
+python -m i2s.bin.check_parts --tts "$tts" --asr "$asr" --image-feats "$image_feats" --units "$units" --i2u "$i2u" \
+  --u2s "$u2s" --vocoder "$vocoder"
+
+conf() { # a recipe's own file comes before the project's
+  if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
+}
+runs() { # whether stage $1 is asked for; announces it
+  if [ "$stage" -gt "$1" ] || [ "$stop_stage" -lt "$1" ]; then return 1; fi
+  printf '\n== stage %s: %s  (%s)\n' "$1" "$2" "$(date +%T)" >&2
+}
+skips() { printf '%s\n' "$*; skipped" >&2; }
+
+unit_dir=$exp/units_$units$num_units$tag
+i2u_dir=$exp/i2u_$i2u$tag
+u2s_dir=$exp/u2s_$u2s$tag
+system_dir=$exp/${i2u}_${u2s}_$vocoder$tag
+ceilings_dir=$exp/ceilings_${u2s}_$vocoder$tag
+features=$(conf conf/features.yaml)
+
+if runs 1 "download"; then
+  local/download_data.sh "$downloads"
+fi
+
+if runs 2 "prepare data"; then
+  # shellcheck disable=SC2086 # several arguments
+  local/prepare_data.sh $prepare_args "$downloads" "$data"
+fi
+
+if runs 3 "speak the captions"; then
+  if [ -f "$data/.recorded" ]; then
+    skips "this corpus brings its own recordings"
+  else
+    for s in train dev test; do
+      "$root/steps/speak.sh" --nj "$nj" --tts "$tts" --tts-options "$tts_options" "$data/$s"
+    done
+  fi
+fi
+
+if runs 4 "speech features"; then
+  for s in train dev test; do
+    "$root/steps/speech_feats.sh" --nj "$nj" --config "$features" "$data/$s" logmel
+    "$root/steps/speech_feats.sh" --nj "$nj" --config "$features" "$data/$s" mfcc
+  done
+fi
+
+if runs 5 "image features"; then
+  for s in train dev test; do
+    "$root/steps/image_feats.sh" --nj 1 --image-feats "$image_feats" --image-weights "$image_weights" \
+      --on-bad-image "$on_bad_image" "$data/$s"
+  done
+fi
+
+if runs 6 "discover units"; then
+  "$root/steps/units.sh" --nj "$nj" --units "$units" --num-units "$num_units" --unit-bpe "$unit_bpe" \
+    --overrides "$unit_args" "$data" "$unit_dir"
+fi
+
+if runs 7 "train image-to-unit"; then
+  "$root/steps/train_i2u.sh" --ngpu "$ngpu" --i2u "$i2u" --config "$(conf "$i2u_config")" --overrides "$i2u_args" \
+    "$data" "$unit_dir" "$i2u_dir"
+fi
+
+if runs 8 "train unit-to-speech"; then
+  "$root/steps/train_u2s.sh" --ngpu "$ngpu" --u2s "$u2s" --config "$(conf "$u2s_config")" --overrides "$u2s_args" \
+    "$data" "$unit_dir" "$u2s_dir"
+fi
+
+if runs 9 "generate"; then
+  "$root/steps/generate.sh" --nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
+    --image-weights "$image_weights" --search-args "$search_args" "$data/$split" "$i2u_dir" "$u2s_dir" "$system_dir"
+  "$root/steps/respeak.sh" --nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
+    "$data/$split" "$unit_dir" "$u2s_dir" "$ceilings_dir/$split"
+fi
+
+if runs 10 "transcribe and score"; then
+  for d in "$system_dir/$split" "$ceilings_dir/$split/voice" "$ceilings_dir/$split/resynth"; do
+    "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"
+    if [ -f "$data/$split/text" ]; then
+      "$root/steps/transcribe.sh" --nj "$nj" --asr "$asr" --asr-options "$asr_options" \
+        --lm-text "$data/train/text" "$d/wav.scp" "$d/transcripts/$asr"
+    fi
+  done
+  "$root/steps/score.sh" --asr "$asr" --spice "$spice" --unit-dir "$unit_dir" --train-data "$data/train" \
+    --ceilings "$ceilings_dir/$split" "$data/$split" "$system_dir/$split"
+fi
+
+if runs 11 "report"; then
+  "$root/steps/report.sh" "$data/$split" "$system_dir/$split" "$system_dir/$split/report"
+  cat "$system_dir/$split/results.md"
+  printf '\nspoken descriptions: %s\nreport:              %s\n' \
+    "$system_dir/$split/wav" "$system_dir/$split/report/index.html"
+fi

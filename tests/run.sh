@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# All checks: style, types, shell, unit tests, recipe tests. Arguments go to pytest (`tests/run.sh -k units`).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ./path.sh
+if [ $# -eq 0 ]; then
+  ruff check .
+  ruff format --check .
+  mypy
+  git ls-files -z '*.sh' | xargs -0 shellcheck -x
+  set -- -n "$(nproc)" --dist loadfile tests
+fi
+# The workers share the cores: one thread each.
+OMP_NUM_THREADS=1 exec python -m pytest "$@"
