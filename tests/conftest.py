@@ -1,0 +1,46 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*command: str | Path, cwd: Path = ROOT, check: bool = True, **env: str) -> subprocess.CompletedProcess:
+    """Run a command as a user would, in the project's environment; output as text."""
+    done = subprocess.run(
+        [str(c) for c in command],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{command} ended with status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory) -> Path:
+    """A folder holding data/ and exp/ of the embedded corpus's recipe, run whole at the smallest size."""
+    folder = tmp_path_factory.mktemp("recipe")
+    run(ROOT / "run.sh", *tiny_options(folder))
+    return folder
+
+
+def tiny_options(folder: Path) -> list[str]:
+    """Options that make run.sh run all stages in about a minute, into `folder`."""
+    return [
+        *("--data", str(folder / "data"), "--exp", str(folder / "exp"), "--downloads", str(folder / "downloads")),
+        *("--nj", "2", "--prepare-args", "--num-train 16 --num-dev 4 --num-test 4"),
+        *("--num-units", "16", "--unit-bpe", "0"),
+        *("--i2u-args", "epochs=2 d_model=32 layers=1 batch_size=16"),
+        *("--u2s-args", "epochs=2 channels=32 batch_size=16"),
+        *("--search-args", "beam=2 max_length=40"),
+    ]

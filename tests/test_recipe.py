@@ -1,0 +1,100 @@
+"""The embedded corpus's recipe, whole and tiny: results, killing and resuming, no text, describing photos."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from .conftest import ROOT, run, tiny_options
+
+pytestmark = pytest.mark.recipe
+SYSTEM = "transformer_fast_griffinlim"
+KILLS = int(os.environ.get("I2S_TEST_KILLS", "4"))
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """What stages 6 and 9 made: units, spoken descriptions and re-spoken references."""
+    files = [*folder.glob("exp/units_*/*/units"), *folder.glob("exp/**/wav/*.wav"), *folder.glob("exp/**/test/units")]
+    assert len(files) > 10
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files}
+
+
+def test_run_makes_scores_speech_and_report(tiny_recipe):
+    results = json.loads((tiny_recipe / "exp" / SYSTEM / "test" / "results.json").read_text())
+    assert results
+    assert (tiny_recipe / "exp" / SYSTEM / "test" / "report" / "index.html").is_file()
+    wavs = list((tiny_recipe / "exp" / SYSTEM / "test" / "wav").glob("*.wav"))
+    assert len(wavs) == 4
+
+
+def test_second_run_does_nothing_again(tiny_recipe):
+    before = {f: f.stat().st_mtime_ns for f in tiny_recipe.rglob("*") if f.is_file()}
+    done = run(ROOT / "run.sh", *tiny_options(tiny_recipe))
+    assert "up to date" in done.stderr
+    changed = [f for f, t in before.items() if not f.exists() or f.stat().st_mtime_ns != t]
+    assert not changed
+
+
+def test_describe_speaks_photos(tiny_recipe, tmp_path):
+    photos = sorted((tiny_recipe / "data" / "images").rglob("*.[jp][pn]g"))[:3]
+    model = tiny_recipe / "exp" / SYSTEM
+    run(ROOT / "utils" / "describe.sh", "--model", model, photos[0], tmp_path / "one.wav", cwd=tmp_path)
+    run(ROOT / "utils" / "describe.sh", "--model", model, *photos, tmp_path / "many", cwd=tmp_path)
+    assert len(list((tmp_path / "many").glob("*.wav"))) == 3
+    one, rate = soundfile.read(tmp_path / "one.wav")
+    assert rate == 22050 and len(one) > 0
+    many, _ = soundfile.read(tmp_path / "many" / f"{photos[0].stem}.wav")
+    assert abs(len(one) - len(many)) == 0
+
+
+def test_text_is_never_opened_in_stages_4_to_9(tiny_recipe, tmp_path):
+    shutil.copytree(tiny_recipe / "data", tmp_path / "data")
+    for text in tmp_path.glob("data/**/text*"):
+        text.unlink()
+    for done in [*tmp_path.glob("data/**/.done"), *tmp_path.glob("data/**/*feats.scp")]:
+        done.unlink()
+    relocate(tmp_path / "data", tiny_recipe / "data")
+    run(ROOT / "run.sh", *tiny_options(tmp_path), "--stage", "4", "--stop-stage", "9")
+    assert outputs(tmp_path) == outputs(tiny_recipe)
+
+
+def relocate(data: Path, old: Path) -> None:
+    """Let the tables of a copied data directory name the copy."""
+    for table in data.glob("*/*.scp"):
+        table.write_text(table.read_text().replace(str(old), str(data)))
+
+
+def test_killed_at_random_moments_it_ends_the_same(tiny_recipe, tmp_path):
+    chance = random.Random(0)
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            [ROOT / "run.sh", *tiny_options(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            _, stderr = process.communicate(timeout=chance.uniform(3, 25) if kills < KILLS else None)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            time.sleep(0.1)
+            continue
+        assert process.returncode == 0, stderr.decode()
+        break
+    assert kills > 0
+    assert outputs(tmp_path) == outputs(tiny_recipe)
+    result = Path("exp") / SYSTEM / "test" / "results.json"
+    assert (tmp_path / result).read_bytes() == (tiny_recipe / result).read_bytes()
