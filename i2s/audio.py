@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,23 @@ import soundfile
 
 from i2s.errors import UserError
 from i2s.files import atomic_path
+from i2s.pipes import pipe_output
 
 
-def read_wav(path: str | Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
+def read_wav(path: str | Path, sample_rate: int | None = None, allow_pipes: bool = False) -> tuple[np.ndarray, int]:
     """Read a mono wav as float32 in [-1, 1] and its sample rate in Hz.
 
+    A `path` that ends in | is a command that writes a wav (Kaldi's pipes); it is run only if `allow_pipes`.
     Raises UserError for: missing, empty or truncated file, more than one channel, a rate other than
-    `sample_rate` (where given), NaN or infinite samples.
+    `sample_rate` (where given), NaN or infinite samples, a pipe that is not allowed or fails.
     """
+    source: str | io.BytesIO = str(path)
+    if str(path).rstrip().endswith("|"):
+        if not allow_pipes:
+            raise UserError(f"{path!r} is a pipe, a command to run; if you trust the table, pass --allow-pipes")
+        source = io.BytesIO(pipe_output(str(path)))
     try:
-        wav, rate = soundfile.read(str(path), dtype="float32")
+        wav, rate = soundfile.read(source, dtype="float32")
     except (soundfile.SoundFileError, OSError) as e:
         raise UserError(f"{path}: cannot read audio: {getattr(e, 'error_string', e)}") from e
     if wav.ndim != 1:

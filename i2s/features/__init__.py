@@ -1,0 +1,1 @@
+"""What the models see of speech and of images: matrices, one row a frame or an image position."""
