@@ -11,14 +11,20 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> tqdm[T]:
-    """Iterate over `items`, showing count, rate and the time left on stderr."""
+def track(
+    items: Iterable[T] | None, what: str, total: int | None = None, unit: str = "it", initial: int = 0
+) -> tqdm[T]:
+    """Iterate over `items`, showing count, rate and the time left on stderr.
+
+    `initial` were done by an earlier run and do not count for the rate. Without `items` the caller moves the bar on itself: `bar.update()`, and at the end `bar.close()`.
+    """
     terminal = sys.stderr.isatty()
     return tqdm(
         items,
         desc=what,
         total=total,
         unit=unit,
+        initial=initial,
         mininterval=0.1 if terminal else 10.0,
         dynamic_ncols=terminal,
         ascii=not terminal,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import Any, Literal
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from i2s.errors import UserError
+from i2s.train.checkpoints import AtomicCheckpointIO, Checkpoints
+from i2s.train.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,16 @@ class TrainConfig:
     devices: int = 1  # GPUs a node (or processes, without a GPU)
     nodes: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name in ("seed", "warmup_steps", "weight_decay", "grad_clip", "patience", "workers"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)}: must not be negative")
+        if not self.lr > 0:
+            raise UserError(f"lr={self.lr}: must be positive")
+
 
 class Module(lightning.LightningModule):
     """Base of all models: AdamW, warm-up, then the chosen decay. Sub-classes give the steps and log `dev/score`."""
@@ -54,7 +65,7 @@ class Module(lightning.LightningModule):
             {"params": matrices, "weight_decay": self.config.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.config.lr, betas=(0.9, 0.98))
         total = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(self.config, step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -73,47 +84,40 @@ def lr_factor(config: TrainConfig, step: int, total: int) -> float:
     return 1.0
 
 
-class _SeedEachEpoch(Callback):
-    """Ties all randomness to (seed, epoch), so that a run resumed at an epoch equals one never interrupted."""
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        lightning.seed_everything(self.seed * 100003 + trainer.current_epoch, verbose=False)
-
-
 def fit(module: Module, train: DataLoader, dev: DataLoader, folder: str | Path) -> Path:
     """Train until `config.epochs` or early stop, resuming from `folder/checkpoints/last.ckpt` if it is there.
 
-    `module` logs `dev/score` in validation (lower is better). Checkpoints hold weights and training state; the
-    best by `dev/score` is returned as a path (also after a resume). TensorBoard events go to `folder/tensorboard`.
+    `module` logs `dev/score` in validation (lower is better). `last.ckpt`, written after every epoch, holds the whole
+    training state: a run that is killed and started again ends in the same weights as one that is not (on the same
+    machine; the data set itself must draw no random numbers). `best.ckpt` holds the weights of the epoch with the
+    best `dev/score`; its path is returned. TensorBoard events go to `folder/tensorboard`.
+
+    Seed before building `module`, so that its initial weights depend on the seed alone.
+    Raises UserError when training diverges (the score is not finite), or a checkpoint cannot be read.
     """
     config = module.config
     folder = Path(folder)
     quieten_lightning()
-    checkpoints = ModelCheckpoint(
-        folder / "checkpoints", filename="best", monitor="dev/score", mode="min", save_last=True, save_top_k=1,
-        enable_version_counter=False, save_weights_only=False,
-    )  # fmt: skip
-    callbacks: list[Callback] = [checkpoints, _SeedEachEpoch(config.seed), LearningRateMonitor("step")]
-    if config.patience:
-        callbacks.append(EarlyStopping("dev/score", patience=config.patience, mode="min"))
-    callbacks.append(TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50))
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    checkpoints = Checkpoints(folder / "checkpoints", config.patience)
+    seeds = _SeedEachEpoch(config.seed, train, first=checkpoints.epochs_done())
     trainer = lightning.Trainer(
         default_root_dir=folder, max_epochs=config.epochs,
         precision={"bf16": "bf16-mixed", "32": "32-true"}[config.precision],
         gradient_clip_val=config.grad_clip or None, accumulate_grad_batches=config.accumulate, devices=config.devices,
-        num_nodes=config.nodes, logger=TensorBoardLogger(folder, name="tensorboard", version=""), callbacks=callbacks,
+        num_nodes=config.nodes, logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        callbacks=[seeds, LearningRateMonitor("step"), Progress(), checkpoints], plugins=[AtomicCheckpointIO()],
         num_sanity_val_steps=0, log_every_n_steps=10, use_distributed_sampler=False, enable_model_summary=False,
+        enable_progress_bar=False, enable_checkpointing=True,
     )  # fmt: skip
-    last = folder / "checkpoints" / "last.ckpt"
-    if last.is_file():
-        log.info("%s: going on from %s", folder, last)
-    trainer.fit(module, train, dev, ckpt_path=last if last.is_file() else None, weights_only=True)
-    if not checkpoints.best_model_path:
+    resume = checkpoints.last if checkpoints.last.is_file() else None
+    if resume:
+        log.info("%s: going on after %d epochs", folder, checkpoints.epochs_done())
+    trainer.fit(module, train, dev, ckpt_path=resume, weights_only=True)
+    if not checkpoints.best.is_file():
         raise UserError(f"{folder}: training made no checkpoint; is the dev set empty?")
-    return Path(checkpoints.best_model_path)
+    return checkpoints.best
 
 
 def load_weights(module: torch.nn.Module, checkpoint: str | Path) -> None:
@@ -124,7 +128,8 @@ def load_weights(module: torch.nn.Module, checkpoint: str | Path) -> None:
     except FileNotFoundError:
         raise UserError(f"{checkpoint}: no such checkpoint") from None
     except Exception as e:
-        raise UserError(f"{checkpoint}: cannot be loaded: {str(e).splitlines()[0]}") from e
+        reason = (str(e) or type(e).__name__).splitlines()[0]
+        raise UserError(f"{checkpoint}: cannot be loaded: {reason}") from e
     module.eval()
 
 
@@ -133,3 +138,32 @@ def quieten_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+    # Raised from torch's own files while Lightning calls them; nothing in a recipe can change it.
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
+
+
+class _SeedEachEpoch(Callback):
+    """Ties all randomness to (seed, epoch, process), so that a run resumed at an epoch equals an undisturbed one.
+
+    It also tells the batch sampler the epoch: Lightning does that for a sampler, but not for a batch sampler. The
+    first epoch's loader is started by Lightning before any hook, hence `first`; later ones start after the hook.
+    """
+
+    def __init__(self, seed: int, train: DataLoader, first: int):
+        self.seed, self.train = seed, train
+        self._loader_at(first)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epoch = trainer.current_epoch
+        lightning.seed_everything(self._number(epoch, trainer.global_rank), verbose=False)
+        self._loader_at(epoch)
+
+    def _loader_at(self, epoch: int) -> None:
+        # A generator of its own: else starting the loader would draw from the numbers that dropout uses.
+        self.train.generator = torch.Generator().manual_seed(self._number(epoch))
+        for sampler in (self.train.batch_sampler, self.train.sampler):
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+
+    def _number(self, epoch: int, rank: int = 0) -> int:
+        return ((self.seed * 100003 + epoch) * 1009 + rank) % (1 << 32)
