@@ -16,7 +16,8 @@ def track(
 ) -> tqdm[T]:
     """Iterate over `items`, showing count, rate and the time left on stderr.
 
-    `initial` were done by an earlier run and do not count for the rate. Without `items` the caller moves the bar on itself: `bar.update()`, and at the end `bar.close()`.
+    `initial` items were done by an earlier run and do not count for the rate. Without `items` the caller moves the
+    bar on itself: `bar.update()`, and at the end `bar.close()`.
     """
     terminal = sys.stderr.isatty()
     return tqdm(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -123,7 +124,7 @@ def test_resumed_training_equals_undisturbed(tmp_path):
 
 
 def test_a_finished_training_is_not_repeated_and_can_be_moved(tmp_path):
-    whole, best = train(tmp_path / "a", ToyConfig())
+    whole, _ = train(tmp_path / "a", ToyConfig())
     (tmp_path / "a").rename(tmp_path / "b")
     again, best_again = train(tmp_path / "b", ToyConfig())
     assert again.seen == [] and best_again == tmp_path / "b/checkpoints/best.ckpt" and best_again.is_file()
@@ -179,7 +180,7 @@ def test_schedule():
     config = TrainConfig(warmup_steps=10)
     factors = [lr_factor(config, step, 100) for step in range(101)]
     assert factors[0] == pytest.approx(0.1) and factors[9] == pytest.approx(1.0)
-    assert all(a >= b for a, b in zip(factors[9:], factors[10:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[9:]))
     assert factors[100] == pytest.approx(0.01)
     assert lr_factor(replace(config, schedule="constant"), 100, 100) == 1.0
     assert lr_factor(replace(config, schedule="exponential"), 55, 100) == pytest.approx(0.1)

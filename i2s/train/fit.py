@@ -104,7 +104,7 @@ def fit(module: Module, train: DataLoader, dev: DataLoader, folder: str | Path) 
     seeds = _SeedEachEpoch(config.seed, train, first=checkpoints.epochs_done())
     trainer = lightning.Trainer(
         default_root_dir=folder, max_epochs=config.epochs,
-        precision={"bf16": "bf16-mixed", "32": "32-true"}[config.precision],
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         gradient_clip_val=config.grad_clip or None, accumulate_grad_batches=config.accumulate, devices=config.devices,
         num_nodes=config.nodes, logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         callbacks=[seeds, LearningRateMonitor("step"), Progress(), checkpoints], plugins=[AtomicCheckpointIO()],
@@ -162,8 +162,8 @@ class _SeedEachEpoch(Callback):
         # A generator of its own: else starting the loader would draw from the numbers that dropout uses.
         self.train.generator = torch.Generator().manual_seed(self._number(epoch))
         for sampler in (self.train.batch_sampler, self.train.sampler):
-            if hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(epoch)
+            if callable(set_epoch := getattr(sampler, "set_epoch", None)):
+                set_epoch(epoch)
 
     def _number(self, epoch: int, rank: int = 0) -> int:
         return ((self.seed * 100003 + epoch) * 1009 + rank) % (1 << 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -58,14 +59,14 @@ class LengthBatchSampler(Sampler[list[int]]):
         if rng is not None:
             rng.shuffle(batches)
         rank, world = _rank_and_world()
-        batches = [batches[i % len(batches)] for i in range(-(-len(batches) // world) * world)]
+        batches = [batches[i % len(batches)] for i in range(math.ceil(len(batches) / world) * world)]
         return batches[rank::world]
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self._batches())
 
     def __len__(self) -> int:
-        return -(-len(self._sizes) // _rank_and_world()[1])
+        return math.ceil(len(self._sizes) / _rank_and_world()[1])
 
 
 def _rank_and_world() -> tuple[int, int]:
