@@ -108,8 +108,7 @@ fi
 
 if runs 4 "speech features"; then
   for s in train dev test; do
-    "$root/steps/speech_feats.sh" --nj "$nj" --config "$features" "$data/$s" logmel
-    "$root/steps/speech_feats.sh" --nj "$nj" --config "$features" "$data/$s" mfcc
+    "$root/steps/speech_feats.sh" --nj "$nj" --config "$features" "$data/$s"
   done
 fi
 
