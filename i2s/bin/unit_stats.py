@@ -1,0 +1,147 @@
+"""Statistics of discrete units: printed as a table, kept as stats.json with plots in UNIT_DIR.
+
+Use of the inventory, rate, bits a second, run lengths, and BPE pieces, for each encoded split. With --text-data, a
+data directory of English with `text` and `wav.scp` whose speech is encoded in UNIT_DIR/<its name>, also the agreement
+of units with phones, found by forced alignment: phones.json. Without that option no text is read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from i2s import units as unit_package
+from i2s.audio import read_wav
+from i2s.cli import parser, run
+from i2s.corpus.tables import read_int_table, read_table
+from i2s.errors import UserError
+from i2s.files import atomic_path, write_text
+from i2s.progress import track
+from i2s.units.inventory import UnitInventory
+from i2s.units.stats import phone_stats, unit_stats
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--text-data", type=Path, metavar="DATA_DIR", help="compare with phones of its utterances")
+    options.add_argument("--utterances", type=int, default=100, metavar="N", help="to align (default %(default)s)")
+    options.add_argument("folder", type=Path, metavar="UNIT_DIR")
+    args = options.parse_args()
+
+    inventory = unit_package.load(args.folder)
+    if args.text_data:
+        against_phones(inventory, args.text_data, args.utterances)
+    else:
+        splits = [s for s in ("train", "dev", "test") if (args.folder / s / "units").is_file()]
+        stats = {split: split_stats(inventory, split) for split in splits}
+        if not stats:
+            raise UserError(f"{args.folder}: holds no encoded split; run the unit stage")
+        plot_units(stats, inventory, args.folder)
+        save(args.folder / "stats.json", stats)
+        print(table(stats))
+
+
+def split_stats(inventory: UnitInventory, split: str) -> dict[str, Any]:
+    units = read_int_table(inventory.folder / split / "units")
+    durations = read_int_table(inventory.folder / split / "unit_durations")
+    return unit_stats(units, durations, inventory.size, inventory.manifest["frame_shift"], inventory.bpe)
+
+
+def table(stats: dict[str, dict[str, Any]]) -> str:
+    """One column a split, one row a figure."""
+    rows = [("units of", list(stats))]
+    for name, form in (
+        ("utterances", "{:d}"),
+        ("seconds", "{:.0f}"),
+        ("used", "{:d}"),
+        ("perplexity", "{:.1f}"),
+        ("per_utterance", "{:.1f}"),
+        ("per_second", "{:.1f}"),
+        ("bits_per_second", "{:.0f}"),
+        ("mean_run_frames", "{:.2f}"),
+    ):
+        rows.append((name.replace("_", " "), [form.format(s[name]) for s in stats.values()]))
+        if name in ("used", "perplexity", "per_utterance", "bits_per_second"):
+            pieces = [s["bpe"] for s in stats.values() if "bpe" in s]
+            if pieces:
+                rows.append((f"  pieces: {name.replace('_', ' ')}", [form.format(p[name]) for p in pieces]))
+    return "\n".join(f"{name:<26}" + "".join(f"{value:>10}" for value in values) for name, values in rows)
+
+
+def against_phones(inventory: UnitInventory, data: Path, utterances: int) -> None:
+    from i2s.units.phones import PhoneAligner, frame_labels
+
+    units = read_int_table(inventory.folder / data.name / "units")
+    durations = read_int_table(inventory.folder / data.name / "unit_durations")
+    text, wavs = read_table(data / "text"), read_table(data / "wav.scp")
+    aligner, labels = PhoneAligner(), {}
+    keys = [key for key in text if key in units and key in wavs]
+    chosen = np.random.default_rng(0).permutation(len(keys))[:utterances]
+    for key in track([keys[i] for i in sorted(chosen)], "aligning phones", unit="utt"):
+        phones = aligner.align(*read_wav(wavs[key]), text[key])
+        if phones:
+            labels[key] = frame_labels(phones, sum(durations[key]), inventory.manifest["frame_shift"])
+    if not labels:
+        raise UserError(f"{data}: no utterance could be aligned with its text; is it English?")
+    stats = phone_stats(units, durations, labels)
+    plot_phones(stats, inventory.folder)
+    save(inventory.folder / "phones.json", stats)
+    print(
+        f"against phones of {len(labels)} utterances: purity {100 * stats['purity']:.1f} %, "
+        f"phone purity {100 * stats['phone_purity']:.1f} %, NMI {stats['nmi']:.3f}, "
+        f"{stats['units_per_phone']:.2f} units a phone"
+    )
+
+
+def plot_units(stats: dict[str, dict[str, Any]], inventory: UnitInventory, folder: Path) -> None:
+    """unit_use.png: how often each unit occurs, by rank; run_lengths.png: how long they last."""
+    figure, axes = new_figure("units by frequency", "share of all units")
+    for split, s in stats.items():
+        counts = np.sort(s["counts"])[::-1]
+        axes.semilogy(np.arange(1, len(counts) + 1), counts / max(1, counts.sum()), label=split)
+    axes.legend()
+    write_figure(figure, folder / "unit_use.png")
+    shift = 1000 * inventory.manifest["frame_shift"]
+    figure, axes = new_figure(f"duration of a unit, in frames of {shift:.1f} ms (20: and longer)", "share of all units")
+    for i, (split, s) in enumerate(stats.items()):
+        runs = np.array(s["run_histogram"])
+        at = np.arange(1, len(runs) + 1) + 0.28 * (i - (len(stats) - 1) / 2)
+        axes.bar(at, runs / max(1, runs.sum()), 0.28, label=split)
+    axes.legend()
+    write_figure(figure, folder / "run_lengths.png")
+
+
+def plot_phones(stats: dict[str, Any], folder: Path) -> None:
+    """phones.png: how the frames of each unit spread over phones; units are sorted by their commonest phone."""
+    joint = np.array(stats["joint"], float)
+    joint = joint[joint.sum(1) > 0]
+    joint = joint[np.argsort(joint.argmax(1), kind="stable")]
+    figure, axes = new_figure("units", "phones")
+    image = axes.imshow((joint / joint.sum(1, keepdims=True)).T, aspect="auto", cmap="magma", interpolation="nearest")
+    axes.set_yticks(range(len(stats["phones"])), stats["phones"], fontsize=5)
+    figure.colorbar(image, label="share of the unit's frames")
+    write_figure(figure, folder / "phones.png")
+
+
+def new_figure(x: str, y: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def write_figure(figure: Any, path: Path) -> None:
+    with atomic_path(path) as tmp:
+        figure.savefig(tmp, dpi=120)
+
+
+def save(path: Path, stats: dict[str, Any]) -> None:
+    write_text(path, json.dumps(stats, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)
