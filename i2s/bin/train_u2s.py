@@ -1,0 +1,69 @@
+"""Stage 8: train a unit-to-speech model on DATA_DIR/{train,dev}/feats.scp and the units in UNIT_DIR/{train,dev}.
+
+Writes MODEL_DIR: config.yaml, checkpoints/, tensorboard/, and at the end manifest.json. A run that was stopped goes on
+from its last epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import lightning
+
+from i2s.cli import parser, run
+from i2s.config import from_dict, load_config, save_config
+from i2s.features.speech import SpeechFeatureConfig
+from i2s.modeldir import load_manifest, save_manifest
+from i2s.train.fit import fit
+from i2s.u2s import UNIT_TO_SPEECH
+from i2s.u2s.data import UnitSpeech
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--u2s", default="fast", metavar="NAME", help="the model:\n" + UNIT_TO_SPEECH.describe())
+    options.add_argument("--config", type=Path, metavar="FILE")
+    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    options.add_argument("data", type=Path, metavar="DATA_DIR")
+    options.add_argument("units", type=Path, metavar="UNIT_DIR")
+    options.add_argument("model", type=Path, metavar="MODEL_DIR")
+    args = options.parse_args()
+
+    part = UNIT_TO_SPEECH.get(args.u2s)
+    config = load_config(part.Config, args.config, args.overrides)
+    units = load_manifest(args.units, "units")
+    features = from_dict(SpeechFeatureConfig, units["features"], f"{args.units}/manifest.json")
+    train, dev = (UnitSpeech(args.data / s, args.units / s, units["size"], features.n_mels) for s in ("train", "dev"))
+
+    args.model.mkdir(parents=True, exist_ok=True)
+    save_config(config, args.model / "config.yaml")
+    lightning.seed_everything(config.seed, verbose=False)
+    model = part.build(config, units["size"], features.n_mels)
+    model.mel_mean, model.mel_std = train.mel_statistics()
+    log.info(
+        "%s: %s, %.1f million parameters; %d utterances, %.1f hours; dev: %d utterances",
+        args.model, args.u2s, sum(p.numel() for p in model.parameters()) / 1e6,
+        len(train), sum(train.lengths) * units["frame_shift"] / 3600, len(dev),
+    )  # fmt: skip
+    loaders = [
+        split.loader(config.batch_size, config.workers, config.seed, split is train, config.max_frames)
+        for split in (train, dev)
+    ]
+    best = fit(model, *loaders, args.model)
+    save_manifest(
+        args.model,
+        {
+            "kind": "u2s",
+            "model": args.u2s,
+            "units": units,
+            "features": units["features"],
+            "checkpoint": str(best.relative_to(args.model)),
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)

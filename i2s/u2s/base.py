@@ -1,0 +1,86 @@
+"""What every unit-to-speech model has in common: what it gives back, how it is made, and checks of what it is given."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+
+from i2s.errors import UserError
+from i2s.train.fit import Module, TrainConfig
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The spectrogram of one utterance and how it came about.
+
+    mel: float32 (T, n_mels), natural log. durations: frames of each unit, with sum T, or None where the model has
+    none. attention: float32 (decoder steps, units) or None. stopped: it came to an end by itself.
+    aligned: every unit was spoken once and in order, as far as the attention tells.
+    """
+
+    mel: np.ndarray
+    durations: list[int] | None = None
+    attention: np.ndarray | None = None
+    stopped: bool = True
+    aligned: bool = True
+
+
+class UnitToSpeech(Module):
+    """Base of all unit-to-speech models: run-length collapsed units in, log-mel spectrogram out.
+
+    The buffers `mel_mean` and `mel_std` (n_mels,) normalise the spectrogram; training sets them.
+    """
+
+    Config: ClassVar[type[TrainConfig]]
+    mel_mean: torch.Tensor
+    mel_std: torch.Tensor
+
+    def __init__(self, size: int, n_mels: int):
+        super().__init__()
+        self.size, self.n_mels = size, n_mels
+        self.register_buffer("mel_mean", torch.zeros(n_mels))
+        self.register_buffer("mel_std", torch.ones(n_mels))
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: TrainConfig, size: int, n_mels: int) -> Self:
+        """A new model for `size` units and `n_mels` mel channels."""
+
+    @abstractmethod
+    def synthesise(
+        self, units: Sequence[Sequence[int]], durations: Sequence[Sequence[int]] | None = None
+    ) -> list[Speech]:
+        """Speak a batch of unit sequences. `durations` (frames a unit) are used by models that have durations.
+
+        Raises UserError for units outside the inventory, an empty utterance, or durations that do not fit.
+        """
+
+    def check_units(self, units: Sequence[Sequence[int]], durations: Sequence[Sequence[int]] | None = None) -> None:
+        """Raise UserError unless this model can speak `units` (and `durations` belong to them)."""
+        for i, row in enumerate(units):
+            if not len(row):
+                raise UserError(f"utterance {i} of the batch holds no units")
+            if min(row) < 0 or max(row) >= self.size:
+                bad = next(u for u in row if not 0 <= u < self.size)
+                raise UserError(
+                    f"unit {bad}: this unit-to-speech model knows units 0 to {self.size - 1}; "
+                    "encode with the unit inventory that it was trained on"
+                )
+        if durations is not None:
+            for i, (row, frames) in enumerate(zip(units, durations, strict=True)):
+                if len(row) != len(frames) or min(frames) < 1:
+                    raise UserError(
+                        f"utterance {i} of the batch: {len(row)} units, {len(frames)} durations; "
+                        "expected a duration of at least one frame for every unit"
+                    )
+
+
+def frame_mask(lengths: torch.Tensor, longest: int | None = None) -> torch.Tensor:
+    """True where a position holds data: bool (B, longest) from lengths (B,)."""
+    longest = int(lengths.max()) if longest is None else longest
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]

@@ -1,0 +1,100 @@
+"""Training data of unit-to-speech models: spectrograms beside their units and run lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from i2s.archive import Matrices
+from i2s.corpus.tables import read_int_table
+from i2s.errors import UserError
+from i2s.train.samplers import LengthBatchSampler
+
+Item = tuple[list[int], list[int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded with zeros. units, durations: int64 (B, U); mels: float32 (B, T, n_mels); the lengths: int64 (B,)."""
+
+    units: torch.Tensor
+    unit_lengths: torch.Tensor
+    durations: torch.Tensor
+    mels: torch.Tensor
+    mel_lengths: torch.Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Called by Lightning."""
+        return type(self)(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
+
+
+class UnitSpeech(Dataset[Item]):
+    """The utterances of one split that have both a spectrogram and units.
+
+    Raises UserError where a unit is not of the inventory (0..size-1), or run lengths and spectrogram differ in length.
+    """
+
+    def __init__(self, data: Path, units: Path, size: int, n_mels: int):
+        """`data` holds feats.scp, `units` the tables units and unit_durations."""
+        self.mels = Matrices(data / "feats.scp")
+        self.units = read_int_table(units / "units")
+        self.durations = read_int_table(units / "unit_durations")
+        self.size, self.n_mels, self.where = size, n_mels, units
+        self.ids = [u for u in self.units if u in self.mels and u in self.durations]
+        if not self.ids:
+            raise UserError(f"{units}/units and {data}/feats.scp have no utterance in common")
+        for utterance in self.ids:
+            row, runs = self.units[utterance], self.durations[utterance]
+            if len(row) != len(runs) or min(runs) < 1:
+                raise UserError(f"{units}: {utterance}: {len(row)} units, {len(runs)} durations; run stage 6 again")
+            if min(row) < 0 or max(row) >= size:
+                raise UserError(f"{units}/units: {utterance}: unit {max(row)} is not of the {size} of the inventory")
+        self.lengths = [sum(self.durations[u]) for u in self.ids]  # frames
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Item:
+        utterance = self.ids[index]
+        mel = self.mels[utterance]
+        if mel.shape != (self.lengths[index], self.n_mels):
+            raise UserError(
+                f"{self.mels.scp}: {utterance}: spectrogram of {mel.shape[0]} frames x {mel.shape[1]}, but its units last "
+                f"{self.lengths[index]} frames and {self.n_mels} channels are expected; run stages 4 and 6 again"
+            )
+        return self.units[utterance], self.durations[utterance], mel
+
+    def mel_statistics(self, most: int = 500) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of each mel channel (n_mels,), over `most` utterances spread evenly."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(int))
+        frames = np.concatenate([self[int(i)][2] for i in chosen]).astype(np.float64)
+        mean, std = frames.mean(0), frames.std(0).clip(1e-3)
+        return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+
+    def loader(self, batch_size: int, workers: int, seed: int, shuffle: bool, max_frames: int = 0) -> DataLoader:
+        """Batches of utterances of similar length, in an order that depends on seed and epoch alone."""
+        sampler = LengthBatchSampler(self.lengths, batch_size, max_frames, seed, shuffle)
+        return DataLoader(
+            self, batch_sampler=sampler, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0
+        )
+
+
+def collate(items: list[Item]) -> Batch:
+    """Pad a list of items to one batch, longest unit sequence first (as packed LSTMs want it)."""
+    items = sorted(items, key=lambda item: -len(item[0]))
+    units = [torch.tensor(u) for u, _, _ in items]
+    durations = [torch.tensor(d) for _, d, _ in items]
+    mels = [torch.from_numpy(np.array(m, np.float32)) for _, _, m in items]
+    return Batch(
+        pad_sequence(units, batch_first=True),
+        torch.tensor([len(u) for u in units]),
+        pad_sequence(durations, batch_first=True),
+        pad_sequence(mels, batch_first=True),
+        torch.tensor([len(m) for m in mels]),
+    )
