@@ -106,3 +106,30 @@ def is_sorted(keys: Iterable[str]) -> bool:
     """Whether keys are in C-locale order."""
     encoded = [key.encode() for key in keys]
     return all(a < b for a, b in itertools.pairwise(encoded))
+
+
+def write_data_dir(
+    data: str | Path,
+    *,
+    images: Mapping[str, str],
+    utt2image: Mapping[str, str],
+    utt2spk: Mapping[str, str],
+    text: Mapping[str, str] | None = None,
+    wavs: Mapping[str, str] | None = None,
+) -> None:
+    """Write the tables that stage 2 makes, and remove those that later stages made from other data.
+
+    Images that no utterance of `utt2image` describes are left out. Folders (wavs, archives) stay: each stage knows
+    by its stamp whether they are still good.
+    """
+    data = Path(data)
+    for name in (*UTTERANCE_TABLES, *IMAGE_TABLES, *SPEAKER_TABLES, "reco2dur", "reco2file_and_channel"):
+        (data / name).unlink(missing_ok=True)
+    described = set(utt2image.values())
+    write_table(data / "images.scp", {image: path for image, path in images.items() if image in described})
+    write_table(data / "utt2image", utt2image)
+    write_speakers(data, utt2spk)
+    if text is not None:
+        write_table(data / "text", text)
+    if wavs is not None:
+        write_table(data / "wav.scp", wavs)

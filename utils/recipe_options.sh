@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Sourced by egs/*/run.sh with the recipe's own options, all of them paths, in the array `own`: takes those out of
+# "$@", exports each as an absolute path (--some-dir in some_dir), leaves the other options in the array `rest`, and
+# goes to the recipe's folder. `--help` prints help_message, then the help of the main run.sh.
+_recipe=$(cd "$(dirname "$0")" && pwd)
+rest=()
+while [ $# -gt 0 ]; do
+  if [ "$1" = --help ] || [ "$1" = -h ]; then
+    printf '%s\n\n' "${help_message:-}"
+    exec "$_recipe/../../run.sh" --help
+  fi
+  # shellcheck disable=SC2154 # own is set by the recipe
+  case " ${own[*]} " in
+    *" ${1%%=*} "*)
+      _name=${1%%=*} _value=${1#*=}
+      if [[ $1 != *=* ]]; then
+        if [ $# -lt 2 ]; then
+          echo "$0: error: option $1 needs a value; see $0 --help" >&2
+          exit 2
+        fi
+        _value=$2
+        shift
+      fi
+      # A path counts from where the user is, or else from the recipe.
+      [ -e "$_value" ] || _value=$(cd "$_recipe" && realpath -m -- "$_value")
+      if [ ! -e "$_value" ]; then
+        echo "$0: error: $_name $_value: no such file or folder" >&2
+        exit 2
+      fi
+      _name=${_name#--}
+      declare -x "${_name//-/_}=$(realpath -- "$_value")"
+      ;;
+    *) rest+=("$1") ;;
+  esac
+  shift
+done
+cd "$_recipe" || exit 1
+unset _name _value _recipe
