@@ -1,7 +1,7 @@
 """Caption measures: BLEU-1..4, METEOR, ROUGE-L and CIDEr as pycocoevalcap computes them, kept per image.
 
-Tokens are the words of `i2s.score.text.normalise`, split at spaces. pycocoevalcap's PTB tokenizer is not used: it exists
-to take punctuation and case apart, recognisers output neither, and references are normalised in the same way.
+Tokens are the words of `i2s.score.text.normalise`, split at spaces. pycocoevalcap's PTB tokenizer is not used: it
+takes punctuation and case apart, recognisers output neither, and references are normalised in the same way.
 All scores are in percent, CIDEr too (so CIDEr can exceed 100).
 """
 

