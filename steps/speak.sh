@@ -26,30 +26,36 @@ if [ $# -ne 1 ]; then
   printf '%s\n' "$help_message" >&2
   exit 2
 fi
-data=$1 wavs=$1/wav
+data=$1
 
 stamp_captions() {
   if [ ! -f "$1" ]; then
     echo "$0: error: $1: no such file; prepare the data first (stage 2)" >&2
     exit 1
   fi
-  stamp_set "$wavs/.done" "tts=$tts $tts_options sample-rate=$sample_rate seed=$seed text=$(sha256sum <"$1")"
+  stamp_set "$data/wav/.done" "tts=$tts $tts_options sample-rate=$sample_rate seed=$seed text=$(sha256sum <"$1")"
 }
 
+if [ -f "$data/wav.scp" ] && grep -qvF " $data/wav/" "$data/wav.scp"; then
+  echo "$0: error: $data/wav.scp names recordings that this step did not make; to replace them, remove it" >&2
+  exit 1
+fi
 stamp_captions "$data/text"
 stamp_holds "$data/wav.scp" && exit 0
-if ! stamp_begin; then
-  # All but the stamp just begun: those wavs are of other captions or another voice.
-  find "$wavs" -mindepth 1 -maxdepth 1 ! -name .done.begun -exec rm -rf {} +
-fi
+# Captions and voice have a folder of their own, so that with other ones wav.scp changes and later stages notice.
+wavs=$data/wav/$(printf %s "$stamp_text" | sha256sum | cut -c1-8)
+stamp_begin || true
+hex='[0-9a-f]'
+find "$data/wav" -mindepth 1 -maxdepth 1 -type d -name "$hex$hex$hex$hex$hex$hex$hex$hex" ! -name "${wavs##*/}" \
+  -exec rm -rf {} +
+[ -d "$wavs" ] && find "$wavs" -name '.*.tmp*' -delete # left by a killed run
 rm -f "$wavs"/failures.* "$wavs/text"
-find "$wavs" -name '.*.tmp*.wav' -delete # left by a killed run
-echo "$(basename "$0"): $tts speaks $(wc -l <"$data/text") captions of $data, $nj jobs; logs: $wavs/log" >&2
+echo "$(basename "$0"): $tts speaks $(wc -l <"$data/text") captions of $data, $nj jobs; logs: $data/wav/log" >&2
 # shellcheck disable=SC2086 # a command with its options
-${cmd:-$cpu_cmd} JOB="1:$nj" "$wavs/log/speak.JOB.log" \
+${cmd:-$cpu_cmd} JOB="1:$nj" "$data/wav/log/speak.JOB.log" \
   python -m i2s.bin.speak --tts "$tts" --tts-options "$tts_options" --sample-rate "$sample_rate" --seed "$seed" \
   --job "JOB/$nj" "$data/text" "$wavs"
-python -m i2s.bin.finish_speaking "$data"
+python -m i2s.bin.finish_speaking "$data" "$wavs"
 if [ -f "$wavs/text" ]; then
   # The stamp is of the captions that remain. It is written before they replace the old ones, so that a run killed
   # here finds captions that do not match it and speaks afresh, with the same result.

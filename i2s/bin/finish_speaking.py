@@ -1,6 +1,6 @@
-"""Finish stage 3: write DATA_DIR/wav.scp from the wavs and DATA_DIR/speak_failures from the jobs' lists, and take what
-was not spoken out of the other tables, so that the data directory stays valid. DATA_DIR/text itself is left as it is;
-the table that shall replace it is DATA_DIR/wav/text, written only where a caption was not spoken."""
+"""Finish stage 3: write DATA_DIR/wav.scp from the wavs in WAVS (default DATA_DIR/wav) and DATA_DIR/speak_failures from
+the jobs' lists there, and take what was not spoken out of the other tables, so that the data directory stays valid.
+DATA_DIR/text itself is left: the table to replace it is WAVS/text, written only where a caption was not spoken."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("data")
-    data = Path(options.parse_args().data)
+    options.add_argument("data", type=Path)
+    options.add_argument("wavs", type=Path, nargs="?")
+    args = options.parse_args()
+    data, wavs = args.data, args.wavs or args.data / "wav"
     captions = read_table(data / "text", allow_empty_value=True)
     failures: dict[str, str] = {}
-    for part in sorted((data / "wav").glob("failures.*")):
+    for part in sorted(wavs.glob("failures.*")):
         failures.update(read_table(part))
-    paths = wav_paths(list(captions), data / "wav")
+    paths = wav_paths(list(captions), wavs)
     spoken = {u: path for u, path in paths.items() if u not in failures}
     missing = [u for u, path in spoken.items() if not path.is_file()]
     if missing:
-        raise UserError(f"{data}/wav: {len(missing)} wavs are missing, the first is {spoken[missing[0]]}; run again")
+        raise UserError(f"{wavs}: {len(missing)} wavs are missing, the first is {spoken[missing[0]]}; run again")
     if not spoken:
         raise UserError(f"{data}: the voice could speak none of {len(captions)} captions; see {data}/wav/log")
     write_table(data / "wav.scp", spoken)
@@ -36,7 +38,7 @@ def main() -> None:
     if failures:
         log.warning("not spoken, see %s/speak_failures: %s", data, " ".join(list(failures)[:10]))
         drop(data, set(failures))
-        write_table(data / "wav" / "text", {u: words for u, words in captions.items() if u not in failures})
+        write_table(wavs / "text", {u: words for u, words in captions.items() if u not in failures})
 
 
 def drop(data: Path, unspoken: set[str]) -> None:
