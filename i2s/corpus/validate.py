@@ -168,7 +168,7 @@ class _Checker:
             for (_, (_, before)), (utterance, (number, speaker)) in pairwise(utt2spk.items()):
                 if speaker.encode() < before.encode():
                     self.problem(
-                        f"{self.data}/utt2spk:{number}: sorted by utterance, not by speaker ({speaker} after {before}); "
+                        f"{self.data}/utt2spk:{number}: sorted by utterance, not speaker ({speaker} after {before}); "
                         f"begin utterance ids with the speaker's ({speaker}-{utterance}), or give --no-spk-sort"
                     )
                     break
@@ -282,7 +282,7 @@ class _Checker:
             self.optional_table(name, spk2utt, "spk2utt", rules.get(name))
 
     def optional_table(self, name: str, others: dict[str, Row], other: str, rule: _Rule | None) -> None:
-        rows = self.table(name)
+        rows = self.table(name, allow_empty_value=name in ("utt2lang", "utt2uniq"))
         self.same_keys(name, rows, others, other)
         if name.endswith(".scp"):
             self.archives(name, rows)
