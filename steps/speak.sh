@@ -26,7 +26,7 @@ if [ $# -ne 1 ]; then
   printf '%s\n' "$help_message" >&2
   exit 2
 fi
-data=$1
+data=${1%/}
 
 stamp_captions() {
   if [ ! -f "$1" ]; then

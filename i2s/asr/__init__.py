@@ -24,6 +24,8 @@ RECOGNISERS = Registry(
     },
 )
 
+SHORTEST = 0.1  # seconds; what is shorter holds no word, and some recognisers fail on it
+
 
 class Recogniser(Protocol):
     """A recogniser. Its class is a dataclass: the fields that its constructor takes are its options."""

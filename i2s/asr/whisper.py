@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from i2s.asr import resample
+from i2s.asr import SHORTEST, resample
 from i2s.errors import UserError
 from i2s.score.text import normalise
 
@@ -67,6 +67,8 @@ class Whisper:
             wav = resample(wav, sample_rate, RATE)
             for start in range(0, len(wav), WHOLE * RATE):
                 piece = wav[start : start + WHOLE * RATE]
+                if len(piece) < SHORTEST * RATE:
+                    continue
                 window = self.window if len(piece) <= (self.window - 1) * RATE else WHOLE
                 pieces[window].append((i, start, piece))
         for window, some in pieces.items():
