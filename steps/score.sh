@@ -32,7 +32,7 @@ candidates=("$system/units" "$system/reencoded_units" "$unit_dir/$(basename "$da
   "$ceilings"/{voice,resynth}/reencoded_units)
 if [ -f "$data/text" ]; then
   inputs+=("$data/text" "$system/transcripts/$asr")
-  candidates+=("$system/transcripts/$asr.json" "$train_data/text" "$ceilings"/{voice,resynth}/transcripts/"$asr")
+  candidates+=("$system/transcripts/$asr.parts/.done" "$train_data/text" "$ceilings"/{voice,resynth}/transcripts/"$asr")
 fi
 for file in "${candidates[@]}"; do
   if [ -f "$file" ]; then inputs+=("$file"); fi

@@ -266,7 +266,9 @@ def run_folder(tmp_path: Path) -> Iterator[Path]:
     write_table("exp/sys/test/transcripts/vosk", said)
     write_table("exp/sys/test/reencoded_units", {i: spoil(units(c), 0.2) for i, c in said.items()})
     write_table("exp/sys/test/units", {i: units(c) for i, c in said.items()})
-    Path("exp/sys/test/transcripts/vosk.json").write_text('{"caption_lm": false}')
+    Path("exp/sys/test/transcripts/vosk.parts").mkdir()
+    stamp = "options asr=vosk model=here wavs=0123\n0123 exp/sys/test/wav.scp\n4567 data/train/text\n"
+    Path("exp/sys/test/transcripts/vosk.parts/.done").write_text(stamp)
     for kind, rate in (("voice", 0.05), ("resynth", 0.15)):
         heard = {f"test{i:02}-0": spoil(refs[0], rate) for i, refs in enumerate(references)}
         write_table(f"exp/ceilings/test/{kind}/transcripts/vosk", heard)
@@ -304,7 +306,7 @@ def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> No
     assert scores["random"]["CIDEr"]["high"] < scores["system"]["CIDEr"]["low"]
     assert scores["voice"]["WER"]["value"] < scores["resynth"]["WER"]["value"] < 30
     assert {"METEOR", "BLEU-4", "ROUGE-L"} <= set(scores["system"])
-    assert results["settings"]["asr"] == {"name": "vosk", "caption_lm": False}
+    assert results["settings"]["asr"] == {"name": "vosk", "caption_lm": False, "options": "model=here"}
     images = json.loads(Path("exp/sys/test/per_image.json").read_text())
     assert len(images) == 25
     assert images["test03"]["captions"]["system"]["scores"]["CIDEr"] >= 0

@@ -66,7 +66,7 @@ def main() -> None:
 
 def score_captions(args: Any, results: dict[str, Any], images: dict[str, dict[str, Any]]) -> None:
     """Fill in `captions` of the results and of each image."""
-    results["settings"]["asr"] = about_recogniser(args.system, args.asr)
+    results["settings"]["asr"] = about_recogniser(args.system / "transcripts" / args.asr)
     inputs = read_captions(args.data, args.system, args.asr, args.train_data, args.ceilings)
     with ExitStack() as stack:
         meteor = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from i2s.asr import RECOGNISERS
 from i2s.corpus.tables import read_int_table, read_table
 from i2s.errors import UserError
 from i2s.score.text import normalise
@@ -78,11 +79,21 @@ def by_image(utt2image: Path, sequences: dict[str, str], where: Path) -> dict[st
     return grouped
 
 
-def about_recogniser(system: Path, asr: str) -> dict[str, object]:
-    """What the transcribing stage recorded of the recogniser in transcripts/<asr>.json, beside its name."""
-    record = system / "transcripts" / f"{asr}.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    return {"caption_lm": None, **known, "name": asr}
+def about_recogniser(transcripts: Path) -> dict[str, object]:
+    """The recogniser behind a table of transcripts: its name, its options, and whether it knew training captions.
+
+    The stamp of steps/transcribe.sh tells: its options, the wavs, and the captions where the recogniser was offered
+    them; None where there is no stamp. Only some recognisers make a language model of captions.
+    """
+    asr = transcripts.name
+    about: dict[str, object] = {"name": asr, "caption_lm": None}
+    stamp = transcripts.with_name(f"{asr}.parts") / ".done"
+    if stamp.is_file() and asr in RECOGNISERS:
+        options, _, *captions = stamp.read_text(encoding="utf-8").splitlines()
+        takes_captions = any(field.name == "lm_text" for field in dataclasses.fields(RECOGNISERS.get(asr)))
+        about["caption_lm"] = bool(captions) and takes_captions
+        about["options"] = " ".join(options.split()[2:-1])  # between "options asr=NAME" and "wavs=HASH"
+    return about
 
 
 def _words(path: Path, allow_empty: bool = False) -> dict[str, str]:
