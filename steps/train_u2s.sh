@@ -33,7 +33,8 @@ fi
 stamp_set "$model/.done" "u2s=$u2s $overrides" "$config" "$units/manifest.json" \
   "$data"/{train,dev}/feats.scp "$units"/{train,dev}/{units,unit_durations}
 stamp_holds "$model/manifest.json" && exit 0
-stamp_begin || rm -rf "$model"/{checkpoints,tensorboard,manifest.json}
+rm -f "$model/manifest.json"
+stamp_begin || rm -rf "$model"/{checkpoints,tensorboard}
 echo "$(basename "$0"): training $u2s; log: $model/train.log" >&2
 # shellcheck disable=SC2086 # commands and options of several words
 ${cmd:-$cpu_cmd} "$model/train.log" \

@@ -48,11 +48,11 @@ def main() -> None:
         args.model, args.u2s, sum(p.numel() for p in model.parameters()) / 1e6,
         len(train), sum(train.lengths) * units["frame_shift"] / 3600, len(dev),
     )  # fmt: skip
-    loaders = [
+    train_loader, dev_loader = (
         split.loader(config.batch_size, config.workers, config.seed, split is train, config.max_frames)
         for split in (train, dev)
-    ]
-    best = fit(model, *loaders, args.model)
+    )
+    best = fit(model, train_loader, dev_loader, args.model)
     save_manifest(
         args.model,
         {

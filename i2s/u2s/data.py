@@ -65,8 +65,8 @@ class UnitSpeech(Dataset[Item]):
         mel = self.mels[utterance]
         if mel.shape != (self.lengths[index], self.n_mels):
             raise UserError(
-                f"{self.mels.scp}: {utterance}: spectrogram of {mel.shape[0]} frames x {mel.shape[1]}, but its units last "
-                f"{self.lengths[index]} frames and {self.n_mels} channels are expected; run stages 4 and 6 again"
+                f"{self.mels.scp}: {utterance}: spectrogram of {mel.shape[0]} frames x {mel.shape[1]}, "
+                f"but {self.lengths[index]} (as its units last) x {self.n_mels} are expected; run stages 4 and 6 again"
             )
         return self.units[utterance], self.durations[utterance], mel
 
