@@ -8,6 +8,7 @@ help_message="Usage: steps/report.sh [options] DATA_DIR SYSTEM_DIR OUT_DIR
 Write OUT_DIR/index.html with its media beside it: scores, photos, attention, generated and reference speech.
   --num-items N     images on the page (default $num_items)
   --ceilings DIR    holds resynth/ (steps/respeak.sh): its speech can be heard too
+                    (default: those that the scores name)
   --unit-dir DIR    units whose plots to show (default: those that the scores name)"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"

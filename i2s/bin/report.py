@@ -20,8 +20,10 @@ _MARK = ".i2s-report"  # in a folder that this command made, and may replace
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--num-items", type=int, default=60, metavar="N", help="images on the page (default 60)")
-    options.add_argument("--ceilings", type=Path, metavar="DIR", help="holds resynth/: let it be heard too")
-    options.add_argument("--unit-dir", type=Path, metavar="DIR", help="its plots; default: the one that was scored")
+    options.add_argument(
+        "--ceilings", type=Path, metavar="DIR", help="holds resynth/: let it be heard too; default: as scored"
+    )
+    options.add_argument("--unit-dir", type=Path, metavar="DIR", help="its plots; default: as scored")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("system", type=Path, metavar="SYSTEM_DIR", help="the generated split: exp/<system>/<split>")
     options.add_argument("out", type=Path, metavar="OUT_DIR")
@@ -32,10 +34,9 @@ def main() -> None:
         raise UserError(f"{args.out}: holds something else than a report; name another folder")
 
     source = Source(args.data, args.system, args.ceilings)
-    scored = source.results.get("settings", {}).get("units", {}).get("folder")
     with atomic_dir(args.out) as folder:
         items = collect(source, source.choose(args.num_items), folder)
-        plots = copy_plots(args.unit_dir or (Path(scored) if scored else None), folder)
+        plots = copy_plots(args.unit_dir or source.unit_dir, folder)
         title = "/".join(args.system.resolve().parts[-2:])
         page = render(title, source.results, items, plots, described=len(source.speech))
         (folder / "index.html").write_text(page, encoding="utf-8")

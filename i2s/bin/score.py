@@ -58,6 +58,7 @@ def main() -> None:
         "intervals": f"95 %, percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
         "random": f"{DRAWS} draws an image",
         "images": len(images),
+        **({"ceilings": str(args.ceilings)} if args.ceilings else {}),
     }
     write_text(args.system / "per_image.json", json.dumps(images, ensure_ascii=False, indent=1) + "\n")
     write_text(args.system / "results.md", markdown(results))

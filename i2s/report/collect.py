@@ -65,6 +65,11 @@ class Source:
 
     def __init__(self, data: Path, system: Path, ceilings: Path | None):
         self.system = system
+        self.results = _json(system / "results.json")
+        # Scoring noted which ceilings and units it used.
+        scored = self.results.get("settings", {})
+        ceilings = ceilings or (Path(scored["ceilings"]) if scored.get("ceilings") else None)
+        self.unit_dir = Path(scored["units"]["folder"]) if "units" in scored else None
         self.photos = read_table(data / "images.scp")
         self.speech = read_table(system / "wav.scp")
         self.mels = _matrices(system / "feats.scp")
@@ -72,7 +77,6 @@ class Source:
         self.units = _ints(system / "units")
         self.durations = _ints(system / "unit_durations")
         self.failures = _table(system / "failures")
-        self.results = _json(system / "results.json")
         self.per_image = _json(system / "per_image.json")
         features = _json(data / "image_feats.json")
         self.grid = tuple(features["grid"]) if features.get("grid") else None
@@ -148,7 +152,7 @@ def _add_recordings(
             if utterance in wavs:
                 mel = mels[utterance] if mels is not None and utterance in mels else None
                 audio = _audio(title, wavs[utterance], media, f"{stem}-{key}", mel)
-                audio.caption = caption
+                audio.caption = caption if key == "voice" else None
                 audio.heard = heard.get(key) if respoken else None
                 item.others.append(audio)
 

@@ -32,9 +32,9 @@ def render(title: str, results: dict[str, Any], items: list[Item], plots: list[t
         for item in items
     ]
     tables = [
-        {"title": name, "columns": columns(results[key]["rows"]), **results[key]}
+        {"title": name, "columns": columns(rows), "names": {r["key"]: r["name"] for r in rows}, **results[key]}
         for key, name in (("captions", "What was heard, against captions"), ("units", "Units, without text"))
-        if key in results
+        if (rows := results.get(key, {}).get("rows"))
     ]
     return template.render(
         title=title,
