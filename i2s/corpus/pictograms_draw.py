@@ -19,11 +19,9 @@ SIDE = 224
 RGB = tuple[int, int, int]
 PAINT: dict[str, RGB] = {
     "red": (222, 20, 28),
-    "orange": (255, 128, 0),
     "yellow": (255, 225, 0),
     "green": (10, 150, 40),
     "blue": (20, 70, 235),
-    "purple": (140, 25, 175),
     "black": (12, 12, 12),
     "white": (255, 255, 255),
 }
@@ -41,11 +39,11 @@ LANDSCAPE: dict[str, tuple[RGB, RGB, RGB, RGB]] = {
 }
 # Widest side in pixels, by how much of the picture a group has, how many it holds, and its size.
 SIZES = {
-    ("whole", 1): {"small": 60, "medium": 104, "big": 160},
-    ("whole", 2): {"medium": 86},
-    ("whole", 3): {"medium": 64},
-    ("half", 1): {"small": 52, "medium": 78, "big": 104},
-    ("half", 2): {"medium": 56},
+    ("whole", 1): {"small": 68, "medium": 108, "big": 160},
+    ("whole", 2): {"medium": 90},
+    ("whole", 3): {"medium": 66},
+    ("half", 1): {"small": 56, "medium": 80, "big": 104},
+    ("half", 2): {"medium": 60},
 }
 
 
@@ -53,10 +51,10 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
     """The scene as an RGB image of 224 x 224 pixels; places, sizes, shades and directions vary with `rng`."""
     horizon = _horizon(scene, rng)
     image = _background(scene.place, horizon, rng)
-    layout = list(zip(scene.groups, _boxes(scene, horizon, rng), strict=True))
+    placed = list(zip(scene.groups, layout(scene, horizon, rng), strict=True))
     if scene.relation == "in front of":  # what is behind is painted first
-        layout.reverse()
-    for group, spots in layout:
+        placed.reverse()
+    for group, spots in placed:
         mirror = rng.random() < 0.5
         paint = _shade(PAINT[group.colour] if group.kind != "cloud" else (70, 74, 84), rng, 10)
         for x, y, size in spots:
@@ -72,14 +70,14 @@ def _horizon(scene: Scene, rng: random.Random) -> float:
     return rng.uniform(0.5, 0.6) * SIDE
 
 
-def _boxes(scene: Scene, horizon: float, rng: random.Random) -> list[list[tuple[float, float, float]]]:
-    """(centre x, centre y, widest side) of every pictogram of every group."""
+def layout(scene: Scene, horizon: float, rng: random.Random) -> list[list[tuple[float, float, float]]]:
+    """(centre x, centre y, widest side) in pixels of every pictogram of every group; `horizon`: y of the ground."""
 
     def jitter(amount: float) -> float:
         return rng.uniform(-amount, amount)
 
     def side(group: Group, room: str) -> float:
-        return SIZES[room, group.count][group.size] * rng.uniform(0.94, 1.06)
+        return SIZES[room, group.count][group.size] * rng.uniform(0.96, 1.04)
 
     def height(group: Group, size: float) -> float:
         """The centre's y: in the sky, in the water or with both feet on the ground."""
@@ -99,14 +97,14 @@ def _boxes(scene: Scene, horizon: float, rng: random.Random) -> list[list[tuple[
             return [[(SIDE / 2 + jitter(min(free, 45)), height(first, size), size)]]
         step = SIDE / first.count
         y = height(first, size)
-        return [[(step * (i + 0.5) + jitter(5), y + jitter(9), size) for i in range(first.count)]]
+        return [[(step * (i + 0.5) + jitter(2), y + jitter(9), size) for i in range(first.count)]]
 
     second = scene.groups[1]
     sizes = [side(g, "half") for g in scene.groups]
     if scene.relation == "left of":
         feet = [height(g, s) + s * 0.36 for g, s in zip(scene.groups, sizes, strict=True)]
         return [
-            _stack(g, 0.26 * SIDE + i * 0.48 * SIDE + jitter(5), max(feet) - s * 0.36, s)
+            _stack(g, 0.26 * SIDE + i * 0.48 * SIDE + jitter(3), max(feet) - s * 0.36, s)
             for i, (g, s) in enumerate(zip(scene.groups, sizes, strict=True))
         ]
     if scene.relation == "above":
@@ -121,7 +119,7 @@ def _boxes(scene: Scene, horizon: float, rng: random.Random) -> list[list[tuple[
     back = rng.uniform(140, 156)
     front = rng.uniform(66, 76)
     x = SIDE / 2 + jitter(18)
-    base = SIDE - 34 + jitter(6)
+    base = SIDE - 42 + jitter(5)
     return [[(x + jitter(24), base + 24 - front * 0.4, front)], [(x, base - back * 0.45, back)]]
 
 
@@ -136,6 +134,7 @@ def _stack(group: Group, x: float, y: float, size: float) -> list[tuple[float, f
     """A group in half the width: two are set one above the other, a little askew."""
     if group.count == 1:
         return [(x, y, size)]
+    y = max(min(y, SIDE - size - 3), size + 3)
     return [(x - 16, y - size * 0.5, size), (x + 16, y + size * 0.5, size)]
 
 
