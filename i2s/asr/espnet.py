@@ -31,10 +31,10 @@ class Espnet:
             self._load()
 
     def _load(self) -> None:
-        from espnet2.bin.asr_inference import Speech2Text
-
         with tempfile.TemporaryDirectory() as work:
             files = espnet_model.find(self.model, "--asr espnet", ("asr_train_config", "asr_model_file"), work)
+            from espnet2.bin.asr_inference import Speech2Text  # takes seconds, hence after the checks
+
             try:
                 self._recognise = Speech2Text(
                     **files,

@@ -38,14 +38,14 @@ class Espnet:
             self._load()
 
     def _load(self) -> None:
-        from espnet2.bin.tts_inference import Text2Speech
-        from espnet2.utils.griffin_lim import Spectrogram2Waveform
-
         vocoder = {"vocoder_file": self.vocoder} if self.vocoder else {}
         if self.vocoder and not Path(self.vocoder).is_file():
             raise UserError(f"--tts espnet: vocoder {self.vocoder}: no such file")
         with tempfile.TemporaryDirectory() as work:
             files = espnet_model.find(self.model, "--tts espnet", ("train_config", "model_file"), work)
+            from espnet2.bin.tts_inference import Text2Speech  # takes seconds, hence after the checks
+            from espnet2.utils.griffin_lim import Spectrogram2Waveform
+
             try:
                 self._speak = Text2Speech(
                     **files,
@@ -76,6 +76,8 @@ class Espnet:
         except (RuntimeError, ValueError, IndexError) as e:
             raise CannotSpeak(f"espnet: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from e
         if self._griffin_lim is not None:
+            if len(out["feat_gen"]) < 2:
+                raise CannotSpeak("the model stopped at once")
             mel = out["feat_gen"] if out.get("feat_gen_denorm") is None else out["feat_gen_denorm"]
             return self._waveform(mel.cpu().numpy(), seed)
         return out["wav"].view(-1).cpu().numpy().astype(np.float32)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,26 +32,31 @@ class Pico:
 
         if self.voice not in LANGUAGES:
             raise UserError(f"--tts pico: no voice {self.voice!r}; choose from {', '.join(LANGUAGES)}")
-        _zeroed_memory()
         self._engine = py_nanotts.NanoTTS()
 
     def speak(self, text: str, seed: int = 0) -> np.ndarray:
         """float32 (N,) at 16 kHz; nothing in it is random. Raises CannotSpeak."""
         try:
-            pcm = self._engine.speak(tidy(text), self.voice, self.speed, self.pitch, self.volume)
+            with _zeroed_memory():
+                pcm = self._engine.speak(tidy(text), self.voice, self.speed, self.pitch, self.volume)
         except (RuntimeError, ValueError) as e:
             raise CannotSpeak(f"pico: {e}") from e
-        if not pcm:
+        wav = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        if np.abs(wav).max(initial=0.0) < 0.02 * self.volume:  # letters it does not know are faint noise
             raise CannotSpeak("the voice found no sounds in it")
-        return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        return wav
 
 
-def _zeroed_memory() -> None:
+@contextmanager
+def _zeroed_memory() -> Iterator[None]:
     """Make Pico's speech repeatable: it reads parts of its 2.5 MB working memory before it writes them.
 
-    malloc maps blocks of such a size afresh, all zero, until the first is freed; then it raises the size from which
-    it does so and hands out used memory. Naming the size (M_MMAP_THRESHOLD, glibc) keeps it from doing that.
+    Pico gets that memory anew for each text, from malloc. glibc can be told to fill what it hands out with the
+    complement of a byte (M_PERTURB), here zero; elsewhere nothing is done.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(-3, 1 << 20)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) or (lambda *_: 0)
+    mallopt(-6, 0xFF)
+    try:
+        yield
+    finally:
+        mallopt(-6, 0)
