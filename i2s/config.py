@@ -94,7 +94,7 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             continue
         if origin is not typing.Literal and isinstance(option, type) and isinstance(value, option):
             return value
-        if origin is typing.Literal and value in args:
-            return value
+        if origin is typing.Literal and str(value) == str(option):  # yaml reads 32 as a number
+            return option
     wanted = " or ".join(getattr(o, "__name__", repr(o)) for o in options)
     raise UserError(f"{where}: expected {wanted}, got {value!r}")
