@@ -17,6 +17,8 @@ from i2s.errors import UserError
 
 SIDE = 224
 RGB = tuple[int, int, int]
+Spot = tuple[float, float, float]  # a pictogram's centre x and y and its widest side, in pixels
+FEET = 0.36  # how far below its centre a pictogram stands, as a share of its widest side
 PAINT: dict[str, RGB] = {
     "red": (222, 20, 28),
     "yellow": (255, 225, 0),
@@ -70,67 +72,83 @@ def _horizon(scene: Scene, rng: random.Random) -> float:
     return rng.uniform(0.5, 0.6) * SIDE
 
 
-def layout(scene: Scene, horizon: float, rng: random.Random) -> list[list[tuple[float, float, float]]]:
-    """(centre x, centre y, widest side) in pixels of every pictogram of every group; `horizon`: y of the ground."""
+def layout(scene: Scene, horizon: float, rng: random.Random) -> list[list[Spot]]:
+    """Where every pictogram of every group goes, all inside the picture; `horizon` is the y of the ground's edge."""
+    place = {None: _alone, "left of": _left_of, "above": _above, "in front of": _in_front_of}[scene.relation]
 
-    def jitter(amount: float) -> float:
-        return rng.uniform(-amount, amount)
+    def inside(centre: float, size: float) -> float:
+        return min(max(centre, size / 2 + 1), SIDE - size / 2 - 1)
 
-    def side(group: Group, room: str) -> float:
-        return SIZES[room, group.count][group.size] * rng.uniform(0.96, 1.04)
-
-    def height(group: Group, size: float) -> float:
-        """The centre's y: in the sky, in the water or with both feet on the ground."""
-        if scene.place in WALLS or scene.place == "sky":
-            return SIDE / 2 + jitter(20 if size < 120 else 6)
-        if KINDS[group.kind].habitat == "air":
-            return max(size / 2 + 6, 0.3 * SIDE + jitter(14))
-        if KINDS[group.kind].habitat == "water":
-            return min((horizon + SIDE) / 2 + jitter(10), SIDE - size / 2 - 4)
-        return min(max(horizon + 34, SIDE / 2 + size * 0.36) + jitter(8), SIDE - 6) - size * 0.36
-
-    first = scene.groups[0]
-    if scene.relation is None:
-        size = side(first, "whole")
-        if first.count == 1:
-            free = max(0.0, 0.5 * (SIDE - size) - 8)
-            return [[(SIDE / 2 + jitter(min(free, 45)), height(first, size), size)]]
-        step = SIDE / first.count
-        y = height(first, size)
-        return [[(step * (i + 0.5) + jitter(2), y + jitter(9), size) for i in range(first.count)]]
-
-    second = scene.groups[1]
-    sizes = [side(g, "half") for g in scene.groups]
-    if scene.relation == "left of":
-        feet = [height(g, s) + s * 0.36 for g, s in zip(scene.groups, sizes, strict=True)]
-        return [
-            _stack(g, 0.26 * SIDE + i * 0.48 * SIDE + jitter(3), max(feet) - s * 0.36, s)
-            for i, (g, s) in enumerate(zip(scene.groups, sizes, strict=True))
-        ]
-    if scene.relation == "above":
-        x = SIDE / 2 + jitter(30)
-        low = SIDE - sizes[1] / 2 - 8 + jitter(5)
-        high = sizes[0] / 2 + 8 + jitter(4)
-        shrink = min(1.0, (low - sizes[1] / 2 - 6) / (high + sizes[0] / 2))  # never touching
-        return [
-            _row(first, x + jitter(16), high * shrink, sizes[0] * shrink),
-            _row(second, x + jitter(16), low, sizes[1]),
-        ]
-    back = rng.uniform(140, 156)
-    front = rng.uniform(66, 76)
-    x = SIDE / 2 + jitter(18)
-    base = SIDE - 42 + jitter(5)
-    return [[(x + jitter(24), base + 24 - front * 0.4, front)], [(x, base - back * 0.45, back)]]
+    return [[(inside(x, size), inside(y, size), size) for x, y, size in spots] for spots in place(scene, horizon, rng)]
 
 
-def _row(group: Group, x: float, y: float, size: float) -> list[tuple[float, float, float]]:
+def _alone(scene: Scene, horizon: float, rng: random.Random) -> list[list[Spot]]:
+    group = scene.groups[0]
+    size = _side(group, "whole", rng)
+    if group.count == 1:
+        free = min(45.0, max(0.0, (SIDE - size) / 2 - 8))
+        return [[(SIDE / 2 + _jitter(rng, free), _height(scene, group, size, horizon, rng), size)]]
+    step = SIDE / group.count
+    y = _height(scene, group, size, horizon, rng)
+    return [[(step * (i + 0.5) + _jitter(rng, 2), y + _jitter(rng, 9), size) for i in range(group.count)]]
+
+
+def _left_of(scene: Scene, horizon: float, rng: random.Random) -> list[list[Spot]]:
+    sizes = [_side(group, "half", rng) for group in scene.groups]
+    pairs = list(zip(scene.groups, sizes, strict=True))
+    feet = max(_height(scene, group, size, horizon, rng) + FEET * size for group, size in pairs)
+    return [
+        _stack(group, (0.26 + 0.48 * i) * SIDE + _jitter(rng, 3), feet - FEET * size, size)
+        for i, (group, size) in enumerate(pairs)
+    ]
+
+
+def _above(scene: Scene, horizon: float, rng: random.Random) -> list[list[Spot]]:
+    upper, lower = (_side(group, "half", rng) for group in scene.groups)
+    x = SIDE / 2 + _jitter(rng, 30)
+    low = SIDE - lower / 2 - 8 + _jitter(rng, 5)
+    high = upper / 2 + 8 + _jitter(rng, 4)
+    shrink = min(1.0, (low - lower / 2 - 6) / (high + upper / 2))  # so that they never touch
+    return [
+        _row(scene.groups[0], x + _jitter(rng, 16), high * shrink, upper * shrink),
+        _row(scene.groups[1], x + _jitter(rng, 16), low, lower),
+    ]
+
+
+def _in_front_of(scene: Scene, horizon: float, rng: random.Random) -> list[list[Spot]]:
+    back, front = rng.uniform(140, 156), rng.uniform(66, 76)
+    x = SIDE / 2 + _jitter(rng, 18)
+    base = SIDE - 42 + _jitter(rng, 5)
+    return [[(x + _jitter(rng, 24), base + 24 - 0.4 * front, front)], [(x, base - 0.45 * back, back)]]
+
+
+def _jitter(rng: random.Random, amount: float) -> float:
+    return rng.uniform(-amount, amount)
+
+
+def _side(group: Group, room: str, rng: random.Random) -> float:
+    return SIZES[room, group.count][group.size] * rng.uniform(0.96, 1.04)
+
+
+def _height(scene: Scene, group: Group, size: float, horizon: float, rng: random.Random) -> float:
+    """The centre's y: before a wall, in the sky, in the water or with the feet on the ground."""
+    if scene.place in WALLS or scene.place == "sky":
+        return SIDE / 2 + _jitter(rng, 20 if size < 120 else 6)
+    if KINDS[group.kind].habitat == "air":
+        return max(size / 2 + 6, 0.3 * SIDE + _jitter(rng, 14))
+    if KINDS[group.kind].habitat == "water":
+        return min((horizon + SIDE) / 2 + _jitter(rng, 10), SIDE - size / 2 - 4)
+    return min(max(horizon + 34, SIDE / 2 + FEET * size) + _jitter(rng, 8), SIDE - 6) - FEET * size
+
+
+def _row(group: Group, x: float, y: float, size: float) -> list[Spot]:
     """A group side by side around (x, y), inside the picture."""
-    half = (group.count * size * 1.1) / 2
+    half = group.count * size * 0.55
     x = min(max(x, half + 2), SIDE - half - 2)
     return [(x + (i - (group.count - 1) / 2) * size * 1.12, y, size) for i in range(group.count)]
 
 
-def _stack(group: Group, x: float, y: float, size: float) -> list[tuple[float, float, float]]:
+def _stack(group: Group, x: float, y: float, size: float) -> list[Spot]:
     """A group in half the width: two are set one above the other, a little askew."""
     if group.count == 1:
         return [(x, y, size)]
@@ -235,6 +253,8 @@ def _codepoints() -> dict[str, int]:
 
 
 def _codepoint(icon: str) -> int:
+    if icon not in _codepoints():
+        raise UserError(f"the icon font has no {icon}; install the version of requirements.txt")
     return _codepoints()[icon]
 
 
