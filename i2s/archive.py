@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import kaldiio
 import numpy as np
+from kaldiio.compression_header import kTwoByteAuto
 
 from i2s.corpus.tables import iter_table, write_table
 from i2s.errors import UserError
@@ -17,25 +19,28 @@ from i2s.files import atomic_path
 class ArkWriter:
     """Collects what `write_ark` yields: call it with (key, float32 matrix)."""
 
-    def __init__(self, file, ark: Path):
+    def __init__(self, file: BinaryIO, ark: Path, compress: bool):
         self._file, self._ark = file, ark
+        # Kaldi's 16-bit compression: 65536 even steps from a matrix's least to its greatest value.
+        self._method = kTwoByteAuto if compress else None
         self.rows: dict[str, str] = {}
 
     def __call__(self, key: str, matrix: np.ndarray) -> None:
         prefix = f"{key} ".encode()
         self.rows[key] = f"{self._ark}:{self._file.tell() + len(prefix)}"
-        kaldiio.save_ark(self._file, {key: np.ascontiguousarray(matrix, np.float32)})
+        kaldiio.save_ark(self._file, {key: np.ascontiguousarray(matrix, np.float32)}, compression_method=self._method)
 
 
 @contextmanager
-def write_ark(ark: str | Path, scp: str | Path) -> Iterator[ArkWriter]:
+def write_ark(ark: str | Path, scp: str | Path, compress: bool = False) -> Iterator[ArkWriter]:
     """Stream matrices into `ark`, then write its `scp` (`key ark:offset`); neither appears half-written.
 
     The scp names the archive as given: recipes pass paths relative to the recipe folder, as Kaldi does.
+    `compress`: 16 bits a value instead of 32; every Kaldi reader opens that too.
     """
     ark = Path(ark)
     with atomic_path(ark) as tmp, tmp.open("wb") as f:
-        writer = ArkWriter(f, ark)
+        writer = ArkWriter(f, ark, compress)
         yield writer
     write_table(scp, writer.rows)
 

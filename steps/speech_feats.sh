@@ -34,13 +34,7 @@ declare -A scp=([logmel]=$data/feats.scp [mfcc]=$data/unit_feats.scp)
 outputs=("$data/features.json")
 for k in "${kinds[@]}"; do outputs+=("${scp[$k]}"); done
 
-wavs_state() { # changes when a wav is written anew under its old name
-  { grep -v '|[[:space:]]*$' "$1" || true; } | sed 's/^[[:space:]]*[^[:space:]]*[[:space:]]*//' |
-    { xargs -r -d '\n' stat --format '%n %s %y' -- 2>&1 || true; } | sha256sum | cut -c1-16
-}
-state=
-if [ -f "$data/wav.scp" ]; then state=$(wavs_state "$data/wav.scp"); fi
-stamp_set "$out/.done" "nj=$nj wavs=$state" "$data/wav.scp" ${config:+"$config"}
+stamp_set "$out/.done" "nj=$nj wavs=$(files_state "$data/wav.scp")" "$data/wav.scp" ${config:+"$config"}
 stamp_holds "${outputs[@]}" && exit 0
 stamp_begin || rm -f "$out"/*.ark "$out"/*.scp
 echo "$(basename "$0"): ${kinds[*]} of $data, $nj jobs; logs: $out/log" >&2

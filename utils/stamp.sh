@@ -2,6 +2,7 @@
 # Sourced by steps: lets a finished step be skipped and a killed one go on where it stopped.
 #
 #   stamp_set FILE "OPTIONS" INPUT...   name the stamp, the options and the input files that the outputs depend on
+#   files_state TABLE                   print what to put among the options where the files that TABLE names are inputs
 #   stamp_holds OUTPUT...               true if the step was finished with these very options and inputs
 #   stamp_begin                         true if what lies there unfinished was begun with these very options and inputs
 #   stamp_end                           record that the step is finished
@@ -19,6 +20,13 @@ stamp_set() {
     fi
     stamp_text+="$(sha256sum <"$input" | cut -c1-64) $input"$'\n'
   done
+}
+
+files_state() { # TABLE: a short text that changes when a file named in its second column is written anew
+  [ -f "$1" ] || return 0
+  # (Kaldi's pipes, entries that end in |, are no files.)
+  { grep -v '|[[:space:]]*$' "$1" || true; } | sed 's/^[[:space:]]*[^[:space:]]*[[:space:]]*//' |
+    { xargs -r -d '\n' stat -L --format '%n %s %y' -- 2>&1 || true; } | sha256sum | cut -c1-16
 }
 
 stamp_holds() {

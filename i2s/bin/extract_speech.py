@@ -54,7 +54,8 @@ def main() -> None:
                 wav, _ = read_wav(entry, config.sample_rate, args.allow_pipes)
                 mel = log_mel(wav, config)
             except UserError as e:
-                raise UserError(f"{args.wav_scp}: {utterance}: {entry}: {e}") from e
+                file = "" if entry in str(e) else f"{entry}: "
+                raise UserError(f"{args.wav_scp}: {utterance}: {file}{e}") from e
             if "logmel" in write:
                 write["logmel"](utterance, mel)
             if "mfcc" in write:

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Stage 5: image features of one data directory.
+set -euo pipefail
+nj=1
+cmd=
+image_feats=efficientnet-lite0
+image_weights=
+on_bad_image=error
+help_message="Usage: steps/image_feats.sh [options] DATA_DIR
+Compute the features of DATA_DIR/images.scp into DATA_DIR/image_feats.scp: one matrix an image, a row for each position
+of the network's last map in reading order, or for each region (DATA_DIR/image_regions.scp then holds boxes, classes and
+scores). DATA_DIR/image_feats.json tells which network and weights made them.
+  --nj N               jobs, split over the images (default $nj: one job uses all cores, or the GPU)
+  --cmd CMD            where jobs run (default \$cpu_cmd of cmd.sh; \$gpu_cmd for a GPU)
+  --image-feats NAME   the network (default $image_feats); './run.sh --image-feats help' lists them
+  --image-weights PATH a weights file, or a folder that holds it, in place of the official download
+  --on-bad-image WHAT  error: stop at an image that cannot be read (default); skip: leave it and its utterances out of
+                       DATA_DIR, and list it in DATA_DIR/image_failures"
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/path.sh"
+. "$root/cmd.sh"
+. "$root/utils/parse_options.sh"
+. "$root/utils/stamp.sh"
+if [ $# -ne 1 ]; then
+  printf '%s\n' "$help_message" >&2
+  exit 2
+fi
+data=$1 out=$1/image_feats
+
+stamp_images() {
+  local weights=$image_weights
+  if [ -n "$weights" ]; then weights+=" $(find -L "$weights" -maxdepth 1 -type f -printf '%f %s %t\n' 2>/dev/null | sort | sha256sum)"; fi
+  stamp_set "$out/.done" \
+    "nj=$nj image-feats=$image_feats weights=$weights on-bad-image=$on_bad_image images=$(files_state "$data/images.scp")" \
+    "$data/images.scp"
+}
+stamp_images
+stamp_holds "$data/image_feats.scp" "$data/image_feats.json" && exit 0
+stamp_begin || rm -f "$out"/image_*.*
+echo "$(basename "$0"): $image_feats of $data, $nj jobs; logs: $out/log" >&2
+# shellcheck disable=SC2086 # a command with its options
+${cmd:-$cpu_cmd} JOB="1:$nj" "$out/log/extract.JOB.log" \
+  python -m i2s.bin.extract_images --image-feats "$image_feats" ${image_weights:+--image-weights "$image_weights"} \
+  --on-bad-image "$on_bad_image" --job "JOB/$nj" "$data/images.scp" "$out"
+python -m i2s.bin.finish_images "$data" "$out"
+if [ -s "$data/image_failures" ]; then
+  # images.scp may have changed: the stamp is of the images that remain.
+  stamp_images
+  stamp_begin || true
+fi
+stamp_end
