@@ -196,7 +196,9 @@ class _Person:
         # Some look at one thing only.
         alone = self.scene.relation is None or self.rng.random() < 0.1
         form = self.pick(ALONE if alone else RELATED[str(self.scene.relation)])
-        has_verb = "{v}" in form and (self.says_verb or "{is} {v}" in form or KINDS[first.kind].family == "person")
+        has_verb = "{v}" in form and (self.says_verb or KINDS[first.kind].family == "person")
+        # "a dog is" needs more.
+        has_place = self.says_place or form.startswith("{p}") or (alone and "{is} {v}" in form and not has_verb)
         a, b = self.thing(first, has_verb), self.thing(last, False)
         if "there {is}" in form:
             a = INDEFINITE.get(a, a)
@@ -204,7 +206,7 @@ class _Person:
             a=a,
             b=b,
             v=self.verb(first) if has_verb else "",
-            p=self.pick(self.places()) if self.says_place or form.startswith("{p}") else "",
+            p=self.pick(self.places()) if has_place else "",
             **{"is": "is" if a.split()[0] in ("a", "an", "the") and not a.startswith("a couple") else "are"},
         )
         return " ".join(text.split())
