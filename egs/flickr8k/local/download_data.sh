@@ -2,11 +2,13 @@
 # Stage 1: the two archives of Flickr8k, unpacked below DOWNLOADS.
 set -euo pipefail
 flickr8k_dir=${flickr8k_dir:-}
+mirror=
 help_message="Usage: local/download_data.sh [options] DOWNLOADS
 Make DOWNLOADS/Flickr8k_Dataset (8,091 photos) and DOWNLOADS/Flickr8k_text (captions and splits). 1.1 GB to download
 and as much again unpacked; the archives may be removed afterwards.
   --flickr8k-dir DIR   a folder that holds Flickr8k_Dataset.zip and Flickr8k_text.zip: nothing is downloaded
-                       (default: the environment variable flickr8k_dir)"
+                       (default: the environment variable flickr8k_dir)
+  --mirror URL         a folder on another server with the two archives, in place of the usual addresses"
 . "$I2S_ROOT/utils/parse_options.sh"
 if [ $# -ne 1 ]; then
   printf '%s\n' "$help_message" >&2
@@ -18,6 +20,7 @@ mirrors=(
   https://github.com/jbrownlee/Datasets/releases/download/Flickr8k
   http://nlp.cs.illinois.edu/HockenmaierGroup/Framing_Image_Description
 )
+if [ -n "$mirror" ]; then mirrors=("$mirror"); fi
 
 fetch() { # NAME MD5 PATTERN...: each pattern names files that the archive must hold
   local name=$1 md5=$2 pattern holds=()
