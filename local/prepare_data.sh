@@ -4,7 +4,7 @@ set -euo pipefail
 num_train=600
 num_dev=60
 num_test=60
-seed=0
+seed=1
 help_message="Usage: local/prepare_data.sh [options] DOWNLOAD_DIR DATA_DIR
 Draw scenes of pictograms with five captions each, into DATA_DIR/images and
 DATA_DIR/{train,dev,test}/{images.scp,utt2image,utt2spk,spk2utt,text}. DOWNLOAD_DIR is not used.
