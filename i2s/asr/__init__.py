@@ -24,8 +24,6 @@ RECOGNISERS = Registry(
     },
 )
 
-SHORTEST = 0.1  # seconds; what is shorter holds no word, and some recognisers fail on it
-
 
 class Recogniser(Protocol):
     """A recogniser. Its class is a dataclass: the fields that its constructor takes are its options."""
@@ -52,6 +50,11 @@ def load_from_text(name: str, options: Iterable[str], lm_text: str | None = None
     if lm_text and takes_lm_text and not any(option.startswith("lm_text=") for option in options):
         options.insert(0, f"lm_text={lm_text}")
     return load_config(cls, overrides=options)
+
+
+def audible(wav: np.ndarray, sample_rate: int) -> bool:
+    """Whether `wav` can hold a word: 0.1 s and a sample above 1e-4. Recognisers fail on less, or make words up."""
+    return len(wav) >= 0.1 * sample_rate and float(np.abs(wav).max()) > 1e-4
 
 
 def resample(wav: np.ndarray, sample_rate: int, wanted: int) -> np.ndarray:

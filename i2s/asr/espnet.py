@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from i2s import espnet_model
-from i2s.asr import SHORTEST, resample
+from i2s.asr import audible, resample
 from i2s.errors import UserError
 from i2s.score.text import normalise
 
@@ -53,7 +53,7 @@ class Espnet:
         return [self._one(resample(wav, sample_rate, self._rate)) for wav in wavs]
 
     def _one(self, wav: np.ndarray) -> str:
-        if len(wav) < SHORTEST * self._rate:
+        if not audible(wav, self._rate):
             return ""
         with espnet_model.quiet():
             best = self._recognise(wav)

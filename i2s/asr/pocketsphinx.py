@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from i2s.asr import SHORTEST, pcm16, resample
+from i2s.asr import audible, pcm16, resample
 from i2s.corpus.tables import read_table
 from i2s.errors import UserError
 from i2s.score.text import normalise
@@ -57,7 +57,7 @@ class PocketSphinx:
         return [self._one(resample(wav, sample_rate, RATE)) for wav in wavs]
 
     def _one(self, wav: np.ndarray) -> str:
-        if len(wav) < SHORTEST * RATE:
+        if not audible(wav, RATE):
             return ""
         decoder = self._decoder
         decoder.reinit_feat()  # else the noise estimate of earlier wavs changes what is heard in this one

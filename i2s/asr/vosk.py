@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from i2s.asr import SHORTEST, pcm16, resample
+from i2s.asr import audible, pcm16, resample
 from i2s.errors import UserError
 from i2s.score.text import normalise
 
@@ -43,7 +43,7 @@ class Vosk:
     def _one(self, wav: np.ndarray) -> str:
         from vosk import KaldiRecognizer
 
-        if len(wav) < SHORTEST * self._rate:
+        if not audible(wav, self._rate):
             return ""
         # A new one for each wav: a recogniser adapts to the speech it has heard. Long speech comes in several results.
         recogniser = KaldiRecognizer(self._model, self._rate)

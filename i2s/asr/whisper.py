@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from i2s.asr import SHORTEST, resample
+from i2s.asr import audible, resample
 from i2s.errors import UserError
 from i2s.score.text import normalise
 
@@ -67,7 +67,7 @@ class Whisper:
             wav = resample(wav, sample_rate, RATE)
             for start in range(0, len(wav), WHOLE * RATE):
                 piece = wav[start : start + WHOLE * RATE]
-                if len(piece) < SHORTEST * RATE:
+                if not audible(piece, RATE):
                     continue
                 window = self.window if len(piece) <= (self.window - 1) * RATE else WHOLE
                 pieces[window].append((i, start, piece))
