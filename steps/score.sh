@@ -28,7 +28,7 @@ fi
 data=$1 system=$2
 
 inputs=("$data/utt2image")
-candidates=("$system/units" "$system/reencoded_units" "$unit_dir/$(basename "$data")/units"
+candidates=("$system/units" "$system/reencoded_units" "$unit_dir"/{"$(basename "$data")","$(basename "$train_data")"}/units
   "$ceilings"/{voice,resynth}/reencoded_units)
 if [ -f "$data/text" ]; then
   inputs+=("$data/text" "$system/transcripts/$asr")

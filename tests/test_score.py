@@ -105,41 +105,44 @@ def test_caption_scores_equal_pycocoevalcap() -> None:
         np.testing.assert_allclose(measures[name].per_image(), 100 * each)
 
 
+METEOR_PROGRAM = """
+import json, sys, time
+from i2s.score.meteor import Meteor
+hypotheses, references = json.load(sys.stdin)
+meteor = Meteor()
+*each, corpus = meteor.evaluate(meteor.statistics(hypotheses, references))
+measure = meteor.measure(hypotheses, references)
+print(json.dumps([meteor.pid, each, corpus, measure.per_image().tolist(), measure.value]), flush=True)
+time.sleep(600)
+"""
+
+
 @needs_java
-def test_meteor_equals_its_own_evaluation_and_needs_one_process() -> None:
+def test_meteor_equals_its_own_evaluation_and_ends_with_a_killed_parent() -> None:
     references = captions(30, 3, 3)
     hypotheses = [refs[0] for refs in captions(30, 1, 4)]
     hypotheses[:4] = [references[0][0], "", "two dogs ran quickly", "человек in the park"]
-    with Meteor() as meteor:
-        pid = meteor.pid
-        stats = meteor.statistics(hypotheses, references)
-        *each, corpus = meteor.evaluate(stats)
-        measure = meteor.measure(hypotheses, references)
-        assert java_children() == [pid]
-    assert measure.value == pytest.approx(100 * corpus, abs=1e-9)
-    np.testing.assert_allclose(measure.per_image(), 100 * np.array(each), atol=1e-9)
-    assert measure.per_image()[1] == 0 < measure.value
-    assert not Path(f"/proc/{pid}").exists()  # ended, and waited for
-
-
-def java_children() -> list[int]:
-    """Children of this process that run Java, zombies too."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in children if "java" in Path(f"/proc/{pid}/comm").read_text()]
-
-
-@needs_java
-def test_meteor_process_ends_with_a_killed_parent(tmp_path: Path) -> None:
-    program = "import time; from i2s.score.meteor import Meteor; m = Meteor(); print(m.pid, flush=True); time.sleep(60)"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=env) as parent:
-        assert parent.stdout is not None
-        java = int(parent.stdout.readline())
+    command, env = [sys.executable, "-c", METEOR_PROGRAM], {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        json.dump([hypotheses, references], parent.stdin)
+        parent.stdin.close()
+        java, each, corpus, per_image, value = json.loads(parent.stdout.readline())
+        assert java_children(parent.pid) == [java]  # one process served all
         parent.kill()
-    deadline = time.monotonic() + 25  # it first loads its paraphrases
+    assert value == pytest.approx(100 * corpus, abs=1e-9)
+    np.testing.assert_allclose(per_image, 100 * np.array(each), atol=1e-9)
+    assert per_image[1] == 0 < value
+    deadline = time.monotonic() + 60
     while running(java) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not running(java)
+
+
+def java_children(pid: int) -> list[int]:
+    """Children of a process that run Java, zombies too."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if "java" in Path(f"/proc/{child}/comm").read_text()]
 
 
 def running(pid: int) -> bool:
@@ -155,6 +158,16 @@ def test_a_java_that_ends_at_once_is_a_clear_error(tmp_path: Path) -> None:
     java.chmod(0o755)
     with Meteor(str(java)) as meteor, pytest.raises(UserError, match="status 3"):
         meteor.measure(["a dog"], [["a dog"]])
+    assert not Path(f"/proc/{meteor.pid}").exists()  # ended, and waited for
+
+
+def test_a_java_that_never_ends_is_killed(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexec sleep 600\n")
+    java.chmod(0o755)
+    with Meteor(str(java)) as meteor:
+        assert running(meteor.pid)
+    assert not Path(f"/proc/{meteor.pid}").exists()
 
 
 # --- error rates ----------------------------------------------------------------------------------------------------
@@ -290,6 +303,7 @@ def step(arguments: str = STEP, **env: str) -> subprocess.CompletedProcess[str]:
 def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> None:
     done = step()
     assert done.returncode == 0, done.stderr
+    assert "up to date" in step().stderr
     results = json.loads(Path("exp/sys/test/results.json").read_text())
     for part, rows in (
         ("captions", ["random", "constant", "system", "system_as_ceilings", "resynth", "voice", "reference"]),
@@ -312,9 +326,6 @@ def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> No
     assert images["test03"]["captions"]["system"]["scores"]["CIDEr"] >= 0
     assert done.stdout == Path("exp/sys/test/results.md").read_text()
     assert "this system" in done.stdout and "no caption language model" in done.stdout
-    # Nothing changed: nothing is done again, and the table is printed all the same.
-    again = step()
-    assert "up to date" in again.stderr and again.stdout == done.stdout
     # Other transcripts: scored again.
     write_table("exp/sys/test/transcripts/vosk", {f"test{i:02}": "" for i in range(25)})
     silent = step("--meteor false " + STEP)

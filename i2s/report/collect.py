@@ -22,6 +22,7 @@ from i2s.images import open_image
 from i2s.progress import track
 
 PHOTO_SIZE = 448  # longest side in pixels
+REGION_GRID = 28  # rows and columns on which attention over regions is drawn
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Source:
         self.failures = _table(system / "failures")
         self.per_image = _json(system / "per_image.json")
         features = _json(data / "image_feats.json")
+        self.regions = _matrices(data / "image_regions.scp")
         self.grid = tuple(features["grid"]) if features.get("grid") else None
         self.utterances: dict[str, list[str]] = {}
         for utterance, image in sorted(read_table(data / "utt2image").items()):
@@ -190,14 +192,31 @@ def _ends(durations: list[int] | None, units: int) -> list[float]:
 
 
 def _attention(source: Source, image: str, units: int) -> Attention | None:
-    if source.attention is None or image not in source.attention or source.grid is None:
+    if source.attention is None or image not in source.attention:
         return None
     weights = source.attention[image]
-    height, width = source.grid
+    if source.grid is not None:
+        height, width = source.grid
+    elif source.regions is not None and image in source.regions:
+        height = width = REGION_GRID
+        boxes = _cells(source.regions[image])
+        if weights.shape[1] != len(boxes):
+            return None
+        weights = weights @ boxes
+    else:
+        return None
     if weights.shape != (units, height * width):
         return None  # features thinned or pooled after extraction: no grid to draw on
     scaled = 255 * weights / np.maximum(weights.max(1, keepdims=True), 1e-9)
     return Attention(height, width, base64.b64encode(scaled.round().astype(np.uint8).tobytes()).decode())
+
+
+def _cells(regions: np.ndarray) -> np.ndarray:
+    """Which cells of the drawing grid each region covers: (L, cells) of 0 and 1, from (L, 6) with x1 y1 x2 y2 first."""
+    centres = (np.arange(REGION_GRID) + 0.5) / REGION_GRID
+    x1, y1, x2, y2 = regions[:, :4, None].transpose(1, 0, 2)
+    across, down = (centres >= x1) & (centres <= x2), (centres >= y1) & (centres <= y2)
+    return (down[:, :, None] & across[:, None, :]).reshape(len(regions), -1).astype(np.float64)
 
 
 def _matrices(scp: Path) -> Matrices | None:
