@@ -107,6 +107,27 @@ def _reflect(wav: np.ndarray, config: SpeechFeatureConfig) -> np.ndarray:
     return padded
 
 
+def mel_filters(config: SpeechFeatureConfig) -> np.ndarray:
+    """Slaney's (1998) triangular filters, each of area one: float32 (n_mels, n_fft // 2 + 1), as librosa.filters.mel.
+
+    (Computed here because importing librosa takes a job longer than the features of a thousand utterances.)
+    """
+    edges = _mel_to_hz(np.linspace(_hz_to_mel(config.fmin), _hz_to_mel(config.fmax), config.n_mels + 2))
+    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bins = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)
+    triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    return (triangles * 2 / (high - low)).astype(np.float32)
+
+
+# Slaney's mel scale: even steps of 200/3 Hz up to 1 kHz, then 27 steps for each factor of 6.4.
+def _hz_to_mel(hz: float) -> float:
+    return hz * 3 / 200 if hz < 1000 else 15 + 27 * float(np.log(hz / 1000) / np.log(6.4))
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What depends on the configuration alone."""
@@ -119,15 +140,11 @@ class _Plan:
 
 @lru_cache(maxsize=8)
 def _plan(config: SpeechFeatureConfig) -> _Plan:
-    import librosa.filters
-
     window = torch.zeros(config.n_fft)
     margin = (config.n_fft - config.win_length) // 2
     window[margin : margin + config.win_length] = torch.hann_window(config.win_length, dtype=torch.float64)
 
-    mel = librosa.filters.mel(
-        sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin, fmax=config.fmax
-    )
+    mel = mel_filters(config)
     bands = []
     for first in range(0, config.n_mels, FILTERS):
         filters = mel[first : first + FILTERS]
