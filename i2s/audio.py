@@ -42,5 +42,8 @@ def read_wav(path: str | Path, sample_rate: int | None = None, allow_pipes: bool
 
 def write_wav(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
     """Write float samples in [-1, 1] as 16-bit mono, whole or not at all; louder samples are clipped."""
+    # In memory first: libsndfile does not say when the disk is full.
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(wav, -1.0, 1.0), sample_rate, format="WAV", subtype="PCM_16")
     with atomic_path(path) as tmp:
-        soundfile.write(str(tmp), np.clip(wav, -1.0, 1.0), sample_rate, subtype="PCM_16")
+        tmp.write_bytes(buffer.getvalue())
