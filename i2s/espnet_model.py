@@ -37,12 +37,14 @@ def find(model: str, option: str, keys: tuple[str, str], work: str | Path) -> di
 
     Raises UserError, which begins with `option`, for a missing or unsafe file.
     """
+    if not model:
+        raise UserError(f"{option}: which model? give its folder or tag: {option.split()[0]}-options model=FOLDER")
     folder = Path(model)
     if not folder.is_dir():
         files = _download(model, option)
         root = Path(next(iter(files.values()))).parent
     elif (folder / "meta.yaml").is_file():
-        meta = _yaml(folder / "meta.yaml", option)
+        meta = check_yaml(folder / "meta.yaml", option)
         named = {**(meta.get("files") or {}), **(meta.get("yaml_files") or {})}
         files, root = {key: str(folder / path) for key, path in named.items()}, folder
     else:
@@ -56,7 +58,7 @@ def find(model: str, option: str, keys: tuple[str, str], work: str | Path) -> di
         if path.endswith((".yaml", ".yml")):
             files[key] = str(_absolute(Path(path), root, Path(work), option))
         elif path.endswith(".pth"):
-            _check_safe(path, option)
+            check_weights(path, option)
     return files
 
 
@@ -96,9 +98,12 @@ def _download(tag: str, option: str) -> dict[str, str]:
         raise UserError(f"{option}: {tag}: cannot download this model: {e}") from e
 
 
-def _yaml(path: Path, option: str) -> dict[str, Any]:
+def check_yaml(path: Path, option: str) -> dict[str, Any]:
+    """The content of a yaml file of plain values. Raises UserError for anything else, code included."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UserError(f"{option}: {path}: cannot read: {e.strerror}") from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise UserError(f"{option}: {path}: not valid yaml: {e}") from e
     if not isinstance(values, dict):
@@ -119,14 +124,16 @@ def _absolute(path: Path, root: Path, work: Path, option: str) -> Path:
         return value
 
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=work, delete=False, encoding="utf-8") as f:
-        yaml.safe_dump(change(_yaml(path, option)), f, allow_unicode=True)
+        yaml.safe_dump(change(check_yaml(path, option)), f, allow_unicode=True)
     return Path(f.name)
 
 
-def _check_safe(path: str, option: str) -> None:
+def check_weights(path: str, option: str) -> None:
     """Refuse a checkpoint that holds more than tensors: ESPnet would run the code in it."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as e:
+        raise UserError(f"{option}: {path}: cannot read: {e.strerror}") from e
     except (pickle.UnpicklingError, RuntimeError, EOFError) as e:
         reason = str(e).splitlines()[0] if str(e) else "unreadable"
         raise UserError(f"{option}: {path}: not a checkpoint of weights only: {reason}") from e

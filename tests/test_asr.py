@@ -115,6 +115,7 @@ def test_language_model_is_a_distribution(tmp_path):
         ("pocketsfinx", [], "did you mean pocketsphinx"),
         ("pocketsphinx", ["lmtext=x"], "did you mean lm_text"),
         ("pocketsphinx", ["lm_text=no/text"], "no/text: no such file"),
+        ("vosk", [], "which model"),
         ("vosk", ["model=no/model"], "not a Vosk model folder"),
         ("whisper", ["model=enormous"], "neither a faster-whisper folder"),
         ("espnet", ["model=no/such/tag"], "espnet_model_zoo"),

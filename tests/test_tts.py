@@ -99,6 +99,8 @@ def test_hibari_says_when_it_cannot_read(hibari):
         ("hibari", ["voice=nobody"], "choose from heart"),
         ("hibari", ["sample_rate=8000"], "unknown key"),
         ("pico", ["voice=nl-NL"], "choose from en-US"),
+        ("piper", [], "which voice"),
+        ("espnet", [], "--tts-options model=FOLDER"),
         ("piper", ["model=nowhere.onnx"], "nowhere.onnx: no such file"),
         ("espnet", ["model=no/such/tag"], "espnet_model_zoo"),
     ],
@@ -335,6 +337,11 @@ def test_espnet_refuses_bad_models(espnet_folder, tmp_path):
     torch.save({"weights": Path("code")}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="not a checkpoint of weights only"):
         tts.load("espnet", model=str(tmp_path))
+    with pytest.raises(UserError, match=r"config\.yml: cannot read"):
+        tts.load("espnet", model=str(espnet_folder), vocoder=str(tmp_path / "evil.pth"))
+    (tmp_path / "config.yml").write_text("a: !!python/object/apply:os.getcwd []")
+    with pytest.raises(UserError, match="not valid yaml"):
+        tts.load("espnet", model=str(espnet_folder), vocoder=str(tmp_path / "evil.pth"))
     (tmp_path / "config.yaml").write_text("{")
     with pytest.raises(UserError, match="not valid yaml"):
         tts.load("espnet", model=str(tmp_path))

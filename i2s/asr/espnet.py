@@ -18,7 +18,7 @@ from i2s.score.text import normalise
 class Espnet:
     """`model` is a model folder or a tag (see `i2s.espnet_model`); `lm_weight` counts where the model brings one."""
 
-    model: str
+    model: str = ""
     beam: int = 10
     ctc_weight: float = 0.3
     lm_weight: float = 0.3

@@ -18,13 +18,15 @@ from i2s.score.text import normalise
 class Vosk:
     """`model` is a Kaldi model folder in Vosk's layout (am/, conf/, graph/ ...) with its own language model."""
 
-    model: str
+    model: str = ""
     _model: Any = field(init=False, repr=False)
     _rate: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         import vosk
 
+        if not self.model:
+            raise UserError("--asr vosk: which model? give its folder: --asr-options model=FOLDER")
         folder = Path(self.model)
         # vosk ends the process where one of these is missing, so look before.
         if not (folder / "am" / "final.mdl").is_file() or not (folder / "conf").is_dir():

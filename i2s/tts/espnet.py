@@ -18,11 +18,11 @@ from i2s.tts import CannotSpeak, tidy
 class Espnet:
     """`model` is a model folder or a tag (see `i2s.espnet_model`), `speaker` a number for models of several speakers.
 
-    `vocoder` is a checkpoint of the package parallel_wavegan (a .pkl file, which is unpickled: only from those you
-    trust; its config.yml lies beside it). Without one ESPnet's Griffin-Lim makes the waveform, unless the model does.
+    `vocoder` is a checkpoint of the package parallel_wavegan, which it needs: a .pkl file with config.yml beside it.
+    Without one Griffin-Lim makes the waveform, unless the model does.
     """
 
-    model: str
+    model: str = ""
     vocoder: str = ""
     speaker: int = 0
     speed: float = 1.0  # below 1: slower; FastSpeech and VITS only
@@ -39,8 +39,9 @@ class Espnet:
 
     def _load(self) -> None:
         vocoder = {"vocoder_file": self.vocoder} if self.vocoder else {}
-        if self.vocoder and not Path(self.vocoder).is_file():
-            raise UserError(f"--tts espnet: vocoder {self.vocoder}: no such file")
+        if self.vocoder:  # ESPnet would run code that is in either of its files
+            espnet_model.check_yaml(Path(self.vocoder).parent / "config.yml", "--tts espnet")
+            espnet_model.check_weights(self.vocoder, "--tts espnet")
         with tempfile.TemporaryDirectory() as work:
             files = espnet_model.find(self.model, "--tts espnet", ("train_config", "model_file"), work)
             from espnet2.bin.tts_inference import Text2Speech  # takes seconds, hence after the checks

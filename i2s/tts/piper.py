@@ -20,7 +20,7 @@ class Piper:
     (most voices are made for noise_scale=0.667 noise_w=0.8) differs from run to run. Hence none by default.
     """
 
-    model: str
+    model: str = ""
     speaker: int | str = 0
     length_scale: float = 1.0  # above 1: slower
     noise_scale: float = 0.0  # variety of the sound
@@ -33,6 +33,8 @@ class Piper:
         import onnxruntime
         from piper import PiperVoice, SynthesisConfig
 
+        if not self.model:
+            raise UserError("--tts piper: which voice? give its file: --tts-options model=VOICE.onnx")
         onnxruntime.set_default_logger_severity(3)
         for path in (Path(self.model), Path(f"{self.model}.json")):
             if not path.is_file():
