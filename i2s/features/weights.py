@@ -46,7 +46,8 @@ def load_state(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as e:
-        raise UserError(f"{path}: not a PyTorch weights file, or damaged: {str(e).splitlines()[0]}") from e
+        reason = (str(e).splitlines() or ["it ends too early"])[0]
+        raise UserError(f"{path}: not a PyTorch weights file, or damaged: {reason}") from e
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
