@@ -15,7 +15,7 @@ from i2s.cli import parser, run
 from i2s.config import from_dict, load_config, save_config
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import load_manifest, save_manifest
-from i2s.train.fit import fit
+from i2s.train.fit import fit, load_weights
 from i2s.u2s import UNIT_TO_SPEECH
 from i2s.u2s.data import UnitSpeech
 
@@ -43,6 +43,7 @@ def main() -> None:
     lightning.seed_everything(config.seed, verbose=False)
     model = part.build(config, units["size"], features.n_mels)
     model.mel_mean, model.mel_std = train.mel_statistics()
+    model.start()
     log.info(
         "%s: %s, %.1f million parameters; %d utterances, %.1f hours; dev: %d utterances",
         args.model, args.u2s, sum(p.numel() for p in model.parameters()) / 1e6,
@@ -53,6 +54,8 @@ def main() -> None:
         for split in (train, dev)
     )
     best = fit(model, train_loader, dev_loader, args.model)
+    load_weights(model, best)
+    model.export(args.model)
     save_manifest(
         args.model,
         {

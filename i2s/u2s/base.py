@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -50,6 +51,12 @@ class UnitToSpeech(Module):
     @abstractmethod
     def build(cls, config: TrainConfig, size: int, n_mels: int) -> Self:
         """A new model for `size` units and `n_mels` mel channels."""
+
+    def start(self) -> None:
+        """Called once before training begins, say to load other weights."""
+
+    def export(self, folder: Path) -> None:
+        """Called once after training, with the best weights: write what else belongs into the model's folder."""
 
     @abstractmethod
     def synthesise(
