@@ -210,10 +210,12 @@ def test_unpacking_again_does_nothing_until_the_archive_changes(tmp_path):
     archive = zipped(tmp_path / "a.zip", {"a": b"1"})
     folder = unpack(archive, tmp_path / "out")
     (folder / "mark").touch()
+    (tmp_path / ".out.tmp123" / "f").mkdir(parents=True)  # of a killed run
     assert (unpack(archive, folder) / "mark").exists()
     zipped(archive, {"b": b"22"})
     unpack(archive, folder)
     assert (folder / "b").exists() and not (folder / "a").exists() and not (folder / "mark").exists()
+    assert leftovers(tmp_path) == ["a.zip", "out"]
 
 
 EVIL = {

@@ -108,6 +108,7 @@ class Progress:
         self.every = 2.0 if self.terminal else float(os.environ.get("I2S_PROGRESS_SECONDS", "15"))
         self.next = time.monotonic() + self.every
         self.drawn = False
+        self.last = ""
 
     def show(self, unfinished: list[int]) -> None:
         """Call often; shows something when it is time."""
@@ -123,8 +124,9 @@ class Progress:
             width = shutil.get_terminal_size().columns - 1
             self.stream.write(f"\r{text[:width]:<{width}}")
             self.drawn = True
-        elif slowest:
+        elif slowest and text != self.last:
             self.stream.write(text + "\n")
+        self.last = text
         self.stream.flush()
 
     def close(self) -> None:

@@ -41,6 +41,8 @@ def unpack(archive: str | Path, folder: str | Path, *, holds: Sequence[str] = ()
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == mark:
         log.info("%s: unpacked already", folder)
         return folder
+    for leftover in folder.parent.glob(f".{folder.name}.tmp*"):  # of a killed run; may be gigabytes
+        shutil.rmtree(leftover, ignore_errors=True)
     with atomic_dir(folder) as tmp:
         names = [name for name, _ in _extract(archive, tmp, max_bytes)]
         for pattern in holds:
