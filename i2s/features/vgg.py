@@ -18,12 +18,12 @@ from i2s.files import sha256
 
 def vgg16(weights: Path | None) -> GridExtractor:
     path = find_weights("vgg16", weights, ["vgg16*.pth"], models.VGG16_Weights.IMAGENET1K_V1)
-    return _extractor("vgg16", models.vgg16(), path)
+    return _extractor("vgg16", models.vgg16(init_weights=False), path)
 
 
 def vgg19(weights: Path | None) -> GridExtractor:
     path = find_weights("vgg19", weights, ["vgg19*.pth"], models.VGG19_Weights.IMAGENET1K_V1)
-    return _extractor("vgg19", models.vgg19(), path)
+    return _extractor("vgg19", models.vgg19(init_weights=False), path)
 
 
 def _extractor(kind: str, network: models.VGG, path: Path) -> GridExtractor:
