@@ -15,7 +15,7 @@ import torch
 
 from i2s.errors import UserError
 
-BLOCK = 192  # frames transformed together: what is in between stays in the cache
+BLOCK = 256  # frames transformed together: what is in between stays in the cache
 FILTERS = 8  # mel filters multiplied together: fewer means fewer zeros multiplied, more means fewer calls
 FLOOR = 1e-5  # of the magnitude mel, before the logarithm
 DELTA_WIDTH = 9  # frames a delta looks at
