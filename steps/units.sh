@@ -11,7 +11,6 @@ unit_smooth=
 min_run=
 seed=
 overrides=
-features=
 help_message="Usage: steps/units.sh [options] DATA_DIR UNIT_DIR
 Learn units from DATA_DIR/train/unit_feats.scp; encode train, dev and test of DATA_DIR into
 UNIT_DIR/<split>/{units,unit_durations}; train a BPE over the units; print statistics. No text is read.
@@ -24,8 +23,7 @@ UNIT_DIR/<split>/{units,unit_durations}; train a BPE over the units; print stati
   --unit-smooth L    cost of a change of unit, in mean squared distances of a frame to its unit (0: none)
   --min-run N        frames that a unit lasts at least (1: no bound)
   --seed S           seed of sampling and clustering
-  --overrides 'key=value ...'    any of the keys
-  --features FILE    yaml of the speech features that DATA_DIR holds (default: conf/features.yaml)"
+  --overrides 'key=value ...'    any of the keys"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"
@@ -36,16 +34,18 @@ if [ $# -ne 2 ]; then
   exit 2
 fi
 data=$1 dir=$2
-if [ -z "$features" ]; then
-  features=conf/features.yaml
-  [ -f "$features" ] || features=$root/conf/features.yaml
-fi
 # shellcheck disable=SC2206 # several words
 values=(${num_units:+num_units=$num_units} ${unit_bpe:+bpe_size=$unit_bpe} ${unit_smooth:+smoothing=$unit_smooth}
   ${min_run:+min_run=$min_run} ${seed:+seed=$seed} $overrides)
 
-stamp_set "$dir/.done" "units=$units ${values[*]}" "$features" ${config:+"$config"} \
-  "$data/train/unit_feats.scp" "$data/dev/unit_feats.scp" "$data/test/unit_feats.scp"
+stamp_set "$dir/.done" "units=$units ${values[*]}" ${config:+"$config"} \
+  "$data"/{train,dev,test}/{unit_feats.scp,features.json}
+for split in dev test; do
+  if ! cmp -s "$data/train/features.json" "$data/$split/features.json"; then
+    echo "$0: error: the speech features of train and $split differ (features.json); extract them again, alike" >&2
+    exit 1
+  fi
+done
 stamp_holds "$dir/manifest.json" "$dir/stats.json" "$dir"/{train,dev,test}/{units,unit_durations} && exit 0
 stamp_begin || rm -rf "$dir/manifest.json" "$dir/codebook.npy" "$dir/stats.json" "$dir/train" "${dir:?}/dev" "$dir/test"
 echo "$(basename "$0"): $units units of $data, $nj jobs; logs: $dir/log" >&2
@@ -56,16 +56,15 @@ if [ ! -f "$dir/codebook.npy" ]; then
     "$data/train/unit_feats.scp" "$dir" "${values[@]}"
 fi
 for split in train dev test; do
+  rm -rf "${dir:?}/$split/parts" # of a run that was stopped
   # shellcheck disable=SC2086 # a command with its options
   ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/encode_$split.JOB.log" \
     python -m i2s.bin.encode_units --units "$units" --job "JOB/$nj" "$dir" "$data/$split/unit_feats.scp" \
     "$dir/$split/parts/units.JOB" "$dir/$split/parts/unit_durations.JOB"
-  for table in units unit_durations; do
-    python -m i2s.bin.merge_tables "$dir/$split/$table" "$dir/$split/parts/$table".*
-  done
-  rm -r "$dir/$split/parts"
 done
 # shellcheck disable=SC2086 # a command with its options
-${cmd:-$cpu_cmd} "$dir/log/finish.log" python -m i2s.bin.finish_units --units "$units" --features "$features" "$dir"
+${cmd:-$cpu_cmd} "$dir/log/finish.log" python -m i2s.bin.finish_units --units "$units" \
+  "$dir" "$data/train/features.json"
+rm -r "$dir"/{train,dev,test}/parts
 python -m i2s.bin.unit_stats "$dir"
 stamp_end

@@ -16,11 +16,15 @@ class UnitConfig:
     smoothing: float = 0.0  # cost of a change of unit, in mean squared distances of a frame to its centroid
     min_run: int = 1  # frames that a unit lasts at least
     seed: int = 0
-    iterations: int = 30  # of k-means
-    sample_frames: int = 250_000  # frames that k-means sees: a uniform random sample, held in memory
+    lda_dim: int = 32  # dimensions of the learned projection of the features; 0: none, features are standardised
+    lda_rounds: int = 2  # times that the projection is learned
+    context: int = 3  # the projection sees the frames at -context, 0 and +context
+    iterations: int = 30  # of k-means (see i2s.units.kmeans.cluster)
+    sample_frames: int = 250_000  # frames that k-means sees: whole utterances in random order, held in memory
 
     def __post_init__(self) -> None:
-        for name, low in (("num_units", 1), ("smoothing", 0), ("min_run", 1), ("iterations", 1), ("sample_frames", 1)):
+        least = {"num_units": 1, "smoothing": 0, "min_run": 1, "lda_dim": 0, "lda_rounds": 0, "context": 0}
+        for name, low in {**least, "iterations": 1, "sample_frames": 1}.items():
             if not getattr(self, name) >= low:  # written so that NaN is refused too
                 raise UserError(f"unit options: {name} is {getattr(self, name)}; it must be at least {low}")
         if self.bpe_size and self.bpe_size < self.num_units:

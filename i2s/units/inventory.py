@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from i2s.config import load_config, to_dict
+from i2s.config import load_config
 from i2s.errors import UserError
-from i2s.features.speech import SpeechFeatureConfig
 from i2s.files import sha256
 from i2s.modeldir import load_manifest, save_manifest
 from i2s.units import UNIT_METHODS
@@ -59,8 +58,11 @@ class UnitInventory(UnitEncoder):
         self.bpe = UnitBpe.load(self.folder / "bpe.model", self.size) if self.manifest["bpe_size"] else None
 
 
-def write_manifest(folder: Path, method: str, features: SpeechFeatureConfig) -> dict[str, Any]:
-    """Write the manifest of a folder whose other files are all there: from then on it is a finished inventory."""
+def write_manifest(folder: Path, method: str, features: dict[str, Any]) -> None:
+    """Write the manifest of a folder whose other files are all there: from then on it is a finished inventory.
+
+    features: the fields of the SpeechFeatureConfig that the units were learned from.
+    """
     encoder = UnitEncoder(folder, method)
     bpe = UnitBpe.load(folder / "bpe.model", encoder.size) if encoder.config.bpe_size else None
     manifest = {
@@ -68,12 +70,11 @@ def write_manifest(folder: Path, method: str, features: SpeechFeatureConfig) -> 
         "method": method,
         "inventory": sha256(folder / "codebook.npy"),
         "size": encoder.size,
-        "features": to_dict(features),
-        "frame_shift": features.hop_length / features.sample_rate,
-        "sample_rate": features.sample_rate,
+        "features": features,
+        "frame_shift": features["hop_length"] / features["sample_rate"],
+        "sample_rate": features["sample_rate"],
         "smoothing": encoder.config.smoothing,
         "min_run": encoder.config.min_run,
         "bpe_size": bpe.size if bpe else 0,
     }
     save_manifest(folder, manifest)
-    return manifest

@@ -1,4 +1,4 @@
-"""k-means over frames of speech features: the classical unit discovery."""
+"""k-means over frames of speech features: the classical unit discovery, here in a learned linear projection."""
 
 from __future__ import annotations
 
@@ -12,48 +12,70 @@ from i2s.errors import UserError
 from i2s.files import atomic_path
 from i2s.progress import track
 from i2s.units.config import UnitConfig
+from i2s.units.project import Projection, discriminant, standardise
+from i2s.units.smooth import segment
+
+LDA_FRAMES = 100_000  # frames that the projection is learned from: its few thousand numbers need no more
+LDA_PENALTY, LDA_MIN_RUN = 1.0, 3  # smooth classes until they last about as long as sounds do
 
 
 class KMeans:
-    """Centroids in a standardised feature space. A unit is the index of the nearest centroid.
+    """Centroids in a projected feature space. A unit is the index of the nearest centroid.
 
-    codebook: (K, D) centroids; mean, scale: (D,), a frame is (frame - mean) * scale; spread: the mean squared distance
-    of a training frame to its nearest centroid, by which costs are divided so that penalties mean the same everywhere.
+    codebook: (K, D') centroids; projection: features (T, D) to (T, D'); spread: the mean squared distance of a training
+    frame to its nearest centroid, by which costs are divided, so that a penalty means the same for every inventory.
     """
 
-    def __init__(self, codebook: np.ndarray, mean: np.ndarray, scale: np.ndarray, spread: float):
-        self.codebook, self.mean, self.scale, self.spread = codebook, mean, scale, spread
+    def __init__(self, codebook: np.ndarray, projection: Projection, spread: float):
+        self.codebook, self.projection, self.spread = codebook, projection, spread
         self._square_norms = (codebook**2).sum(1)
 
     @property
     def size(self) -> int:
+        """The number of units."""
         return len(self.codebook)
 
     @property
     def dim(self) -> int:
-        return self.codebook.shape[1]
+        """The number of columns of the features."""
+        return self.projection.dim_in
 
     @classmethod
     def train(cls, feats: Mapping[str, np.ndarray], config: UnitConfig) -> KMeans:
-        """Learn from a table of (T, D) matrices. Memory: that of `sample_frames` alone, however large the table.
+        """Learn from a table of (T, D) matrices. Memory: that of `sample_frames` frames, however large the table.
 
+        Standardised features are clustered; the clusters, smoothed over time, are the classes of a linear discriminant
+        analysis of the features with their context; that is repeated `lda_rounds` times, then all is clustered again.
         Raises UserError for fewer frames than units and for matrices of different widths.
         """
-        frames = sample_frames(feats, config.sample_frames, config.seed)
+        utterances = sample(feats, config.sample_frames, config.seed)
+        few, count = [], 0
+        for matrix in utterances:
+            if count < LDA_FRAMES:
+                few.append(matrix)
+                count += len(matrix)
+        projection = standardise(utterances)
+        for _ in range(config.lda_rounds if config.lda_dim else 0):
+            coarse = cls._cluster(few, projection, config)
+            labels = [segment(coarse.costs(x), LDA_PENALTY, LDA_MIN_RUN) for x in track(few, "classes", unit="utt")]
+            offsets = (-config.context, 0, config.context) if config.context else (0,)
+            projection = discriminant(few, labels, offsets, config.lda_dim)
+        return cls._cluster(utterances, projection, config)
+
+    @classmethod
+    def _cluster(cls, utterances: list[np.ndarray], projection: Projection, config: UnitConfig) -> KMeans:
+        frames = np.concatenate([projection(matrix) for matrix in utterances])
         if len(frames) < config.num_units:
             raise UserError(f"only {len(frames)} frames of speech for {config.num_units} units; lower --num-units")
-        mean = frames.mean(0, dtype=np.float64).astype(np.float32)
-        deviation = frames.std(0, dtype=np.float64).astype(np.float32)
-        scale = np.where(deviation > 0, 1 / np.maximum(deviation, 1e-12), 0).astype(np.float32)
-        frames -= mean
-        frames *= scale
+        np.random.default_rng(config.seed).shuffle(frames)
         codebook, spread = cluster(frames, config.num_units, config.iterations, config.seed)
-        return cls(codebook, mean, scale, spread)
+        return cls(codebook, projection, spread)
 
     def save(self, folder: Path) -> None:
-        """Write codebook.npy and standardise.npz."""
-        with atomic_path(folder / "standardise.npz") as tmp:
-            np.savez(tmp, mean=self.mean, scale=self.scale, spread=np.float64(self.spread))
+        """Write projection.npz and codebook.npy."""
+        p = self.projection
+        with atomic_path(folder / "projection.npz") as tmp:
+            np.savez(tmp, offsets=p.offsets, mean=p.mean, matrix=p.matrix, spread=np.float64(self.spread))
         with atomic_path(folder / "codebook.npy") as tmp:
             np.save(tmp, self.codebook)
 
@@ -62,69 +84,87 @@ class KMeans:
         """Read what `save` wrote. Raises UserError if it is missing or damaged."""
         try:
             codebook = np.load(folder / "codebook.npy", allow_pickle=False)
-            with np.load(folder / "standardise.npz", allow_pickle=False) as saved:
-                return cls(codebook, saved["mean"], saved["scale"], float(saved["spread"]))
+            with np.load(folder / "projection.npz", allow_pickle=False) as saved:
+                projection = Projection(saved["offsets"], saved["mean"], saved["matrix"])
+                return cls(codebook, projection, float(saved["spread"]))
         except (OSError, ValueError, KeyError, EOFError) as e:
             raise UserError(f"{folder}: units cannot be read: {e}; run the unit stage again") from e
 
     def costs(self, feats: np.ndarray) -> np.ndarray:
         """Frames (T, D) to the squared distance from each centroid (T, K), in mean training distances."""
-        frames = (feats - self.mean) * self.scale
+        frames = self.projection(feats)
         squares = (frames**2).sum(1, keepdims=True) - 2 * frames @ self.codebook.T + self._square_norms
         return np.maximum(squares, 0) / max(self.spread, 1e-12)
 
 
-def sample_frames(feats: Mapping[str, np.ndarray], size: int, seed: int) -> np.ndarray:
-    """A uniform random sample of at most `size` frames (N, D) of a table, without replacement.
+def sample(feats: Mapping[str, np.ndarray], frames: int, seed: int) -> list[np.ndarray]:
+    """Whole utterances (T, D) of a table, in random order, until there are `frames` frames; the last may be cut.
 
-    One pass in table order. Every frame draws a random number and those with the `size` smallest are kept, so at most
-    2 * size frames and one matrix of the table are in memory at a time.
+    One matrix is read at a time and no more than `frames` frames are kept. Empty matrices are left out.
     """
-    rng = np.random.default_rng(seed)
-    kept: list[np.ndarray] = []
-    draws: list[np.ndarray] = []
-    count, limit, dim = 0, 1.0, 0
-    for key in track(feats, "sampling frames", unit="utt"):
-        matrix = feats[key]
-        dim = dim or matrix.shape[1]
-        if matrix.ndim != 2 or matrix.shape[1] != dim:
-            raise UserError(f"{key}: features have shape {matrix.shape}, others {dim} columns; extract them again")
+    keys = list(feats)
+    chosen: list[np.ndarray] = []
+    left = frames
+    for i in np.random.default_rng(seed).permutation(len(keys)):
+        matrix = feats[keys[i]]
+        if matrix.ndim != 2 or (chosen and matrix.shape[1] != chosen[0].shape[1]):
+            others = f", others {chosen[0].shape[1]} columns" if chosen else ""
+            raise UserError(f"{keys[i]}: features have shape {matrix.shape}{others}; extract them again")
         if not np.isfinite(matrix).all():
-            raise UserError(f"{key}: features hold NaN or infinite values; look at its recording")
-        draw = rng.random(len(matrix))
-        chosen = draw < limit
-        kept.append(matrix[chosen].astype(np.float32))
-        draws.append(draw[chosen])
-        count += len(kept[-1])
-        if count >= 2 * size:
-            kept, draws, limit = _keep_smallest(kept, draws, size)
-            count = size
-    if not count:
+            raise UserError(f"{keys[i]}: features hold NaN or infinite values; look at its recording")
+        if len(matrix):
+            chosen.append(matrix[:left].astype(np.float32))  # a copy: frees the rest of a long recording
+            left -= len(chosen[-1])
+        if left <= 0:
+            break
+    if not chosen:
         raise UserError("no frames of speech to learn units from; is the training set empty?")
-    if count > size:
-        kept, draws, limit = _keep_smallest(kept, draws, size)
-    return np.concatenate(kept)
-
-
-def _keep_smallest(
-    kept: list[np.ndarray], draws: list[np.ndarray], size: int
-) -> tuple[list[np.ndarray], list[np.ndarray], float]:
-    draw = np.concatenate(draws)
-    order = np.argpartition(draw, size - 1)[:size]
-    order.sort()
-    draw = draw[order]
-    return [np.concatenate(kept)[order]], [draw], float(draw.max())
+    return chosen
 
 
 def cluster(frames: np.ndarray, num_units: int, iterations: int, seed: int) -> tuple[np.ndarray, float]:
-    """k-means of frames (N, D): centroids (K, D) and the mean squared distance of a frame to its centroid."""
+    """k-means of frames (N, D), in random order: centroids (K, D), mean squared distance of a frame to its centroid.
+
+    Starts from greedy k-means++ on the first 100 frames a unit; then `iterations` of Lloyd's over the first 512 a unit,
+    which settle most at a fraction of the cost, and half as many over all frames.
+    """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells what it tries, at every import
     import faiss
 
-    kmeans = faiss.Kmeans(
-        frames.shape[1], num_units, niter=iterations, seed=seed + 1,  # faiss: a seed of 0 is allowed but special
-        min_points_per_centroid=1, max_points_per_centroid=len(frames),  # use all frames, and no warnings
-    )  # fmt: skip
-    kmeans.train(np.ascontiguousarray(frames, np.float32))
-    distances, _ = kmeans.index.search(frames, 1)
-    return np.asarray(kmeans.centroids), float(distances.mean(dtype=np.float64))
+    def lloyd(part: np.ndarray, rounds: int, start: np.ndarray) -> faiss.Kmeans:
+        kmeans = faiss.Kmeans(
+            frames.shape[1], num_units, niter=rounds, seed=seed + 1,
+            min_points_per_centroid=1, max_points_per_centroid=len(part),  # use every frame, and no warnings
+        )  # fmt: skip
+        kmeans.train(part, init_centroids=start)
+        return kmeans
+
+    frames = np.ascontiguousarray(frames, np.float32)
+    start = spread_out(frames[: 100 * num_units], num_units, seed)
+    few = lloyd(frames[: 512 * num_units], iterations, start)
+    final = lloyd(frames, max(1, iterations // 2), np.asarray(few.centroids))
+    distances, _ = final.index.search(frames, 1)
+    return np.asarray(final.centroids), float(distances.mean(dtype=np.float64))
+
+
+def spread_out(frames: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Greedy k-means++ (Arthur and Vassilvitskii 2007): `count` of the frames (N, D) that lie far apart.
+
+    Each is the best of a few drawn with a chance proportional to the squared distance from those chosen before.
+    """
+    rng = np.random.default_rng(seed)
+    norms = (frames**2).sum(1)
+
+    def squares(of: np.ndarray) -> np.ndarray:
+        return np.maximum(norms[of, None] - 2 * frames[of] @ frames.T + norms, 0)
+
+    chosen = [int(rng.integers(len(frames)))]
+    nearest = squares(np.array(chosen))[0]
+    for _ in range(count - 1):
+        steps = np.cumsum(nearest, dtype=np.float64)
+        drawn = np.searchsorted(steps, rng.random(2 + int(np.log(count))) * steps[-1]).clip(max=len(frames) - 1)
+        candidates = np.minimum(squares(drawn), nearest)
+        best = candidates.sum(1).argmin()
+        chosen.append(int(drawn[best]))
+        nearest = candidates[best]
+    return frames[chosen]
