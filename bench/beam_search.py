@@ -1,7 +1,8 @@
 """Beam search: 32 images in a batch against one image at a time, on the same weights, with the same output.
 
-The model has the size of conf/i2u_transformer.yaml (or sat) on a 7 x 7 x 2048 grid and 3,000 pieces; its weights are
-random, so both sides are made to say the same number of pieces. Ends with status 1 if outputs differ or it is less than 5x.
+The model has the size of conf/i2u_transformer.yaml (or sat) on a 7 x 7 x 2048 grid and 3,000 pieces. Its weights are
+random, so both sides are made to say the same number of pieces. Ends with status 1 if outputs differ or it is less
+than 5x.
 """
 
 from __future__ import annotations

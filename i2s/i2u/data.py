@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Features:
-    """Image features (L, D) of the named images: in memory as float16 if they fit, else read at each access."""
+    """Image features (L, D) of the named images: in memory as bfloat16 if they fit, else read at each access."""
 
     def __init__(self, matrices: Matrices, names: Sequence[str], max_bytes: float):
         self.matrices, self.names = matrices, names
@@ -35,7 +35,7 @@ class Features:
             log.info("%s: larger than cache_gb, read from disk in every epoch", matrices.scp)
 
     def __getitem__(self, index: int) -> Tensor:
-        """float16 (L, D)."""
+        """bfloat16 (L, D)."""
         return self._held[index] if self._held is not None else self._read(self.names[index])
 
     def statistics(self, images: int = 500) -> tuple[Tensor, Tensor]:
@@ -56,8 +56,7 @@ class Features:
             raise UserError(f"{self.matrices.scp}: {name}: features have shape {matrix.shape}, expected (L, D)")
         if not np.isfinite(matrix).all():
             raise UserError(f"{self.matrices.scp}: {name}: features hold NaN or infinite values; extract them again")
-        limit = np.finfo(np.float16).max
-        return torch.from_numpy(np.clip(matrix, -limit, limit).astype(np.float16))
+        return torch.from_numpy(np.array(matrix, np.float32)).bfloat16()
 
 
 class Captions(Dataset[tuple[int, list[int]]]):

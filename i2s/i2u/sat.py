@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2s.i2u.base import Batch, ImageToUnitConfig, ImageToUnitModel
+from i2s.i2u.base import Batch, Dropout, ImageToUnitConfig, ImageToUnitModel
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class ShowAttendTell(ImageToUnitModel):
         self.out_hidden = nn.Linear(hidden, embed)
         self.out_context = nn.Linear(config.feature_dim, embed, bias=False)
         self.out = nn.Linear(embed, config.pieces + 1)
-        self.dropout = nn.Dropout(config.dropout)
-        self.feature_dropout = nn.Dropout(config.feature_dropout)
+        self.dropout = Dropout(config.dropout)
+        self.feature_dropout = Dropout(config.feature_dropout)
 
     def start(self, features: Tensor, mask: Tensor | None, beams: int) -> State:
         features = self.feature_dropout(self.prepare(features))
