@@ -39,8 +39,8 @@ def tiny_options(folder: Path) -> list[str]:
     return [
         *("--data", str(folder / "data"), "--exp", str(folder / "exp"), "--downloads", str(folder / "downloads")),
         *("--nj", "2", "--prepare-args", "--num-train 16 --num-dev 4 --num-test 4"),
-        *("--num-units", "16", "--unit-bpe", "0"),
-        *("--i2u-args", "epochs=2 d_model=32 layers=1 batch_size=16"),
-        *("--u2s-args", "epochs=2 channels=32 batch_size=16"),
+        *("--num-units", "16", "--unit-bpe", "32"),
+        *("--i2u-args", "epochs=2 d_model=32 heads=4 layers=1 d_ff=64 batch_size=16"),
+        *("--u2s-args", "epochs=2 width=32 unit_layers=1 frame_layers=1"),
         *("--search-args", "beam=2 max_length=40"),
     ]
