@@ -97,7 +97,7 @@ if runs 2 "prepare data"; then
 fi
 
 if runs 3 "speak the captions"; then
-  if [ -f "$data/.recorded" ]; then
+  if [ -f "$data/train/wav.scp" ] && [ ! -d "$data/train/wav" ]; then
     skips "this corpus brings its own recordings"
   else
     for s in train dev test; do
