@@ -16,10 +16,10 @@ class UnitConfig:
     smoothing: float = 0.0  # cost of a change of unit, in mean squared distances of a frame to its centroid
     min_run: int = 1  # frames that a unit lasts at least
     seed: int = 0
-    lda_dim: int = 32  # dimensions of the learned projection of the features; 0: none, features are standardised
+    lda_dim: int = 40  # dimensions of the learned projection of the features; 0: none, features are standardised
     lda_rounds: int = 2  # times that the projection is learned
     context: int = 3  # the projection sees the frames at -context, 0 and +context
-    iterations: int = 30  # of k-means (see i2s.units.kmeans.cluster)
+    iterations: int = 20  # of k-means (see i2s.units.kmeans.cluster)
     sample_frames: int = 250_000  # frames that k-means sees: whole utterances in random order, held in memory
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from i2s.units.project import Projection, discriminant, standardise
 from i2s.units.smooth import segment
 
 LDA_FRAMES = 100_000  # frames that the projection is learned from: its few thousand numbers need no more
+LDA_CLASSES = 400  # whatever the number of units; fewer where frames are few
 LDA_PENALTY, LDA_MIN_RUN = 1.0, 3  # smooth classes until they last about as long as sounds do
 
 
@@ -54,21 +55,25 @@ class KMeans:
             if count < LDA_FRAMES:
                 few.append(matrix)
                 count += len(matrix)
+        total = sum(map(len, utterances))
+        if total < config.num_units:
+            raise UserError(f"only {total} frames of speech for {config.num_units} units; lower --num-units")
         projection = standardise(utterances)
+        classes = max(2, min(LDA_CLASSES, count // 50))
         for _ in range(config.lda_rounds if config.lda_dim else 0):
-            coarse = cls._cluster(few, projection, config)
+            coarse = cls._cluster(few, projection, classes, config)
             labels = [segment(coarse.costs(x), LDA_PENALTY, LDA_MIN_RUN) for x in track(few, "classes", unit="utt")]
             offsets = (-config.context, 0, config.context) if config.context else (0,)
             projection = discriminant(few, labels, offsets, config.lda_dim)
-        return cls._cluster(utterances, projection, config)
+        return cls._cluster(utterances, projection, config.num_units, config)
 
     @classmethod
-    def _cluster(cls, utterances: list[np.ndarray], projection: Projection, config: UnitConfig) -> KMeans:
+    def _cluster(
+        cls, utterances: list[np.ndarray], projection: Projection, num_units: int, config: UnitConfig
+    ) -> KMeans:
         frames = np.concatenate([projection(matrix) for matrix in utterances])
-        if len(frames) < config.num_units:
-            raise UserError(f"only {len(frames)} frames of speech for {config.num_units} units; lower --num-units")
         np.random.default_rng(config.seed).shuffle(frames)
-        codebook, spread = cluster(frames, config.num_units, config.iterations, config.seed)
+        codebook, spread = cluster(frames, num_units, config.iterations, config.seed)
         return cls(codebook, projection, spread)
 
     def save(self, folder: Path) -> None:
@@ -125,7 +130,7 @@ def sample(feats: Mapping[str, np.ndarray], frames: int, seed: int) -> list[np.n
 def cluster(frames: np.ndarray, num_units: int, iterations: int, seed: int) -> tuple[np.ndarray, float]:
     """k-means of frames (N, D), in random order: centroids (K, D), mean squared distance of a frame to its centroid.
 
-    Starts from greedy k-means++ on the first 100 frames a unit; then `iterations` of Lloyd's over the first 512 a unit,
+    Starts from greedy k-means++ on the first 100 frames a unit; then `iterations` of Lloyd's over the first 256 a unit,
     which settle most at a fraction of the cost, and half as many over all frames.
     """
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells what it tries, at every import
@@ -141,7 +146,7 @@ def cluster(frames: np.ndarray, num_units: int, iterations: int, seed: int) -> t
 
     frames = np.ascontiguousarray(frames, np.float32)
     start = spread_out(frames[: 100 * num_units], num_units, seed)
-    few = lloyd(frames[: 512 * num_units], iterations, start)
+    few = lloyd(frames[: 256 * num_units], iterations, start)
     final = lloyd(frames, max(1, iterations // 2), np.asarray(few.centroids))
     distances, _ = final.index.search(frames, 1)
     return np.asarray(final.centroids), float(distances.mean(dtype=np.float64))
