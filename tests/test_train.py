@@ -257,20 +257,3 @@ def test_epoch_lines(tmp_path, caplog):
         train(tmp_path, ToyConfig(epochs=2))
     lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("epoch ")]
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
-
-
-def test_two_processes(tmp_path):
-    """Distributed training over two processes without a GPU ends, with one set of checkpoints."""
-    script = tmp_path / "ddp.py"
-    script.write_text(
-        "import sys\nsys.path.insert(0, 'tests')\nfrom pathlib import Path\nfrom i2s.cli import run\n"
-        "from test_train import ToyConfig, train\n"
-        "def main():\n    train(Path(sys.argv[1]), ToyConfig(epochs=2, devices=2))\n"
-        "if __name__ == '__main__':\n    run(main)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "m")], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "m/checkpoints/best.ckpt").is_file()
-    assert done.stderr.count("epoch 2/2") == 1
