@@ -1,6 +1,7 @@
 """Choose one utterance of each image, by a seed: what the ceilings of the scores are measured on.
 
-Writes OUT_DIR/voice/{wav.scp,utt2image,units}: the recordings, and OUT_DIR/resynth/{utt2image,units}: to be spoken again.
+Writes OUT_DIR/voice/{wav.scp,utt2image,units}, the recordings, and OUT_DIR/resynth/{utt2image,units}, to be spoken
+again.
 """
 
 from __future__ import annotations
