@@ -16,6 +16,7 @@ from PIL import Image
 from i2s.corpus.tables import read_table
 
 from .conftest import ROOT, run
+from .recipes import TINY, copy_recipe
 
 SPLITS = {"train": ["a1", "a2"], "dev": ["b1"], "test": ["c1"]}
 CAPTIONS = ["A  dog   runs .", 'A " big " dog', "dogs run\u00e9", "the dog", "a dog"]
@@ -142,3 +143,14 @@ def test_recipe_options():
     assert done.returncode == 2 and "no such file or folder" in done.stderr
     done = run(recipe, "--flickr8k-dri", "x", check=False, I2S_VENV="none")
     assert done.returncode == 2 and "unknown option --flickr8k-dri" in done.stderr
+
+
+@pytest.mark.recipe
+def test_every_stage(tmp_path):
+    recipe = copy_recipe("flickr8k", tmp_path)
+    source = archives(tmp_path / "in")
+    command = [recipe / "run.sh", "--flickr8k-dir", "in", *TINY, "--asr", "pocketsphinx"]
+    done = run(*command, cwd=source.parent, I2S_VENV="none")
+    system = recipe / "exp" / "transformer_fast_griffinlim" / "test"
+    assert "BLEU" in done.stdout and (system / "results.json").is_file()
+    assert [wav.stem for wav in (system / "wav").glob("*.wav")] == SPLITS["test"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from i2s.corpus.validate import Demands, check_data_dir
 from i2s.errors import UserError
 
 from .conftest import ROOT, run
+from .recipes import TINY, copy_recipe
 
 
 def tone(seconds: float = 0.3, rate: int = 22050, channels: int = 1) -> np.ndarray:
@@ -262,20 +262,21 @@ def test_bad_files_stop_or_are_left_out(corpus):
 
 @pytest.fixture
 def recipe(corpus: Path) -> Path:
-    """A copy of egs/TEMPLATE under another name, in a project folder of its own."""
-    folder = corpus / "project" / "egs" / "mine"
-    shutil.copytree(ROOT / "egs" / "TEMPLATE", folder, ignore=shutil.ignore_patterns("data", "exp", "downloads"))
-    for name in ("run.sh", "path.sh", "cmd.sh", "utils", "steps", "i2s"):
-        (corpus / "project" / name).symlink_to(ROOT / name)
-    return folder
+    return copy_recipe("TEMPLATE", corpus / "project")
 
 
-def test_recipe_up_to_stage_3(corpus, recipe):
+@pytest.mark.recipe
+def test_every_stage_without_any_text(corpus, recipe):
     arguments = ["--pairs", "pairs.tsv", "--photos=my photos", "--recordings", "recordings"]
-    stages = ["--stop-stage", "3", "--prepare-args", "--dev 20 --test 30"]
-    done = run(recipe / "run.sh", *arguments, *stages, cwd=corpus, I2S_VENV="none")
+    done = run(
+        recipe / "run.sh", *arguments, *TINY, "--prepare-args", "--dev 20 --test 30", cwd=corpus, I2S_VENV="none"
+    )
     assert "brings its own recordings; skipped" in done.stderr
     assert len(read_table(recipe / "data" / "test" / "images.scp")) == 3
+    system = recipe / "exp" / "transformer_fast_griffinlim" / "test"
+    assert "units" in (system / "results.json").read_text() and (system / "report" / "index.html").is_file()
+    assert len(list((system / "wav").glob("*.wav"))) == 3
+    assert not list(recipe.rglob("text")) and not list(recipe.rglob("transcripts"))
 
 
 def test_recipe_options(corpus, recipe):
