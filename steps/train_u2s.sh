@@ -31,7 +31,7 @@ if [ "$ngpu" -gt 0 ]; then
 fi
 
 stamp_set "$model/.done" "u2s=$u2s $overrides" "$config" "$units/manifest.json" \
-  "$data"/{train,dev}/feats.scp "$units"/{train,dev}/{units,unit_durations}
+  "$data"/{train,dev}/{feats.scp,features.json} "$units"/{train,dev}/{units,unit_durations}
 stamp_holds "$model/manifest.json" && exit 0
 rm -f "$model/manifest.json"
 stamp_begin || rm -rf "$model"/{checkpoints,tensorboard}

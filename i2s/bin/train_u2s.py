@@ -12,9 +12,9 @@ from pathlib import Path
 import lightning
 
 from i2s.cli import parser, run
-from i2s.config import from_dict, load_config, save_config
+from i2s.config import from_dict, load_config, save_config, to_dict
 from i2s.features.speech import SpeechFeatureConfig
-from i2s.modeldir import load_manifest, save_manifest
+from i2s.modeldir import check_same, load_manifest, save_manifest
 from i2s.train.fit import fit, load_weights
 from i2s.u2s import UNIT_TO_SPEECH
 from i2s.u2s.data import UnitSpeech
@@ -36,6 +36,9 @@ def main() -> None:
     config = load_config(part.Config, args.config, args.overrides)
     units = load_manifest(args.units, "units")
     features = from_dict(SpeechFeatureConfig, units["features"], f"{args.units}/manifest.json")
+    for split in ("train", "dev"):
+        made = load_config(SpeechFeatureConfig, args.data / split / "features.json")  # JSON is yaml, too
+        check_same(args.units, args.data / split, "speech features", to_dict(features), to_dict(made))
     train, dev = (UnitSpeech(args.data / s, args.units / s, units["size"], features.n_mels) for s in ("train", "dev"))
 
     args.model.mkdir(parents=True, exist_ok=True)

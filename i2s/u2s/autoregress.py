@@ -6,6 +6,7 @@ batch, and padding is kept from reaching any of them. Works for any memory: of u
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,6 @@ from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder, ZoneOutCell
 from espnet.nets.pytorch_backend.tacotron2.encoder import Encoder
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
-from torch.utils.mkldnn import to_mkldnn
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class _Cell:
         gates = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")
         gates.weight, gates.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
         packs = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-        self.gates = to_mkldnn(gates.eval()) if packs else gates
+        self.gates = _packed(gates.eval()) if packs else gates
 
     def __call__(self, x: torch.Tensor, hidden: torch.Tensor, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Input and states (B, ...) to the next states (B, units)."""
@@ -158,6 +158,14 @@ class _Cell:
         if self.zoneout:
             return torch.lerp(next_hidden, hidden, self.zoneout), torch.lerp(next_cells, cells, self.zoneout)
         return next_hidden, next_cells
+
+
+def _packed(layer: torch.nn.Linear) -> torch.nn.Module:
+    """The layer with its weights packed by oneDNN."""
+    with warnings.catch_warnings():  # of PyTorch about its own module, at the first import
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.utils.mkldnn import to_mkldnn
+    return to_mkldnn(layer)
 
 
 def _prenet(decoder: Decoder, out: torch.Tensor, seed: int | None, step: int) -> torch.Tensor:
