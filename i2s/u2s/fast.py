@@ -28,8 +28,8 @@ class FastConfig(TrainConfig):
     """Sizes of the fast model. The encoder sees `unit_layers * (kernel // 2)` units to each side."""
 
     width: int = 256
-    unit_layers: int = 5
-    frame_layers: int = 4
+    unit_layers: int = 8
+    frame_layers: int = 2
     kernel: int = 5
     dropout: float = 0.1  # in the unit layers
     duration_weight: float = 0.1
