@@ -92,6 +92,7 @@ class Whisper:
             suppress_blank=True,
             suppress_tokens=[-1, *self._special_tokens()],
             max_length=224,
+            return_scores=True,
             return_no_speech_prob=True,
         )
         # Whisper invents words for silence; it says so by its no-speech probability and a low score.
