@@ -78,6 +78,9 @@ runs() { # whether stage $1 is asked for; announces it
   if [ "$stage" -gt "$1" ] || [ "$stop_stage" -lt "$1" ]; then return 1; fi
   printf '\n== stage %s: %s  (%s)\n' "$1" "$2" "$(date +%T)" >&2
 }
+validate() { # every split, after a stage that wrote to it
+  for s in train dev test; do "$root/utils/validate_data_dir.sh" "$@" "$data/$s"; done
+}
 skips() { printf '%s\n' "$*; skipped" >&2; }
 
 unit_dir=$exp/units_$units$num_units$tag
@@ -103,6 +106,7 @@ if runs 3 "speak the captions"; then
     for s in train dev test; do
       "$root/steps/speak.sh" --nj "$nj" --tts "$tts" --tts-options "$tts_options" "$data/$s"
     done
+    validate --no-feats
   fi
 fi
 
@@ -110,6 +114,7 @@ if runs 4 "speech features"; then
   for s in train dev test; do
     "$root/steps/speech_feats.sh" --nj "$nj" --config "$features" "$data/$s"
   done
+  validate --no-text
 fi
 
 if runs 5 "image features"; then
@@ -117,6 +122,7 @@ if runs 5 "image features"; then
     "$root/steps/image_feats.sh" --nj 1 --image-feats "$image_feats" --image-weights "$image_weights" \
       --on-bad-image "$on_bad_image" "$data/$s"
   done
+  validate --no-text
 fi
 
 if runs 6 "discover units"; then
