@@ -56,8 +56,9 @@ class HiFiGAN:
                     f"{weights}: was trained on spectrograms with {theirs} {config[theirs]}, but these have "
                     f"{getattr(features, ours)} (conf/features.yaml: {ours}); use griffinlim, or extract such features"
                 )
-        self.generator = build(read_weights(weights), weights, config.get("resblock_dilation_sizes"))
-        channels, hop = self.generator.input_conv.in_channels, self.generator.upsample_factor
+        tensors = read_weights(weights)
+        self.generator = build(tensors, weights, config.get("resblock_dilation_sizes"))
+        channels, hop = tensors["input_conv.weight"].shape[1], self.generator.upsample_factor
         if (channels, hop) != (features.n_mels, features.hop_length):
             raise UserError(
                 f"{weights}: takes {channels} mel channels and hop {hop}, but the spectrograms have {features.n_mels} "
