@@ -13,8 +13,8 @@ class UnitConfig:
 
     num_units: int = 200
     bpe_size: int = 0  # pieces of the BPE over units, at least num_units; 0: none
-    smoothing: float = 0.0  # cost of a change of unit, in mean squared distances of a frame to its centroid
-    min_run: int = 1  # frames that a unit lasts at least
+    smoothing: float = 1.0  # cost of a change of unit, in mean squared distances of a frame to its centroid
+    min_run: int = 3  # frames that a unit lasts at least
     seed: int = 0
     lda_dim: int = 40  # dimensions of the learned projection of the features; 0: none, features are standardised
     lda_rounds: int = 2  # times that the projection is learned
