@@ -150,7 +150,12 @@ def eventually(condition, seconds: float = 10.0) -> bool:
 def test_jobs_end_with_run_py(how, tmp_path):
     marker = f"marker{os.getpid()}{how.name}"
     code = "import pathlib, time; pathlib.Path('started.JOB').touch(); time.sleep(60)"
-    process = subprocess.Popen([RUN, "JOB=1:2", "JOB.log", sys.executable, "-c", code, marker], cwd=tmp_path)
+    process = subprocess.Popen(
+        [RUN, "JOB=1:2", "JOB.log", sys.executable, "-c", code, marker],
+        cwd=tmp_path,
+        # A shell starts its background commands with SIGINT ignored, and the tests may be such a command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert eventually(lambda: len(list(tmp_path.glob("started.*"))) == 2)
     process.send_signal(how)
     assert process.wait(10) == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[how]
