@@ -18,10 +18,10 @@ UNIT_DIR/<split>/{units,unit_durations}; train a BPE over the units; print stati
   --cmd CMD          where jobs run (default \$cpu_cmd of cmd.sh)
   --units NAME       how units are learned (default $units)
   --config FILE      yaml with the keys of i2s.units.config.UnitConfig; the options below come after it:
-  --num-units K      size of the inventory
+  --num-units K      size of the inventory (default 200)
   --unit-bpe N       pieces of the BPE over units, which shorten what the image model predicts (0: none)
-  --unit-smooth L    cost of a change of unit, in mean squared distances of a frame to its unit (0: none)
-  --min-run N        frames that a unit lasts at least (1: no bound)
+  --unit-smooth L    cost of a change of unit, in mean squared distances of a frame to its unit (default 1; 0: none)
+  --min-run N        frames that a unit lasts at least (default 3; 1: no bound)
   --seed S           seed of sampling and clustering
   --overrides 'key=value ...'    any of the keys"
 root=$(cd "$(dirname "$0")/.." && pwd)
