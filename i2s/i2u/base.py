@@ -106,8 +106,7 @@ class ImageToUnitModel(Module):
     def reorder(self, state: Any, index: Tensor) -> Any:
         """The state whose beam (b, k) continues the old flat row index[b, k] = old b * K + old k.
 
-        Called after every step. A row of index (B', K) stays within one image, images keep their order, and some may
-        be left out.
+        A row of index (B', K) stays within one image, images keep their order, and some may be left out.
         """
 
     def prepare(self, features: Tensor) -> Tensor:

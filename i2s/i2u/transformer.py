@@ -99,16 +99,18 @@ class DecoderLayer(nn.Module):
         x = x + self.dropout(self.cross_attention(self.norms[1](x), *image, mask)[0])
         return x + self.dropout(self.feed_forward(self.norms[2](x)))
 
-    def step(self, x: Tensor, past: Tensor, image: tuple[Tensor, Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def step(
+        self, x: Tensor, past: Tensor, time: int, seen: Tensor, image: tuple[Tensor, Tensor], mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """One position of each of B x K beams, x (B, K, W), to its output and cross-attention (B, K, L).
 
-        The last row of `past` (t + 1, 2, B * K, W), keys and values, is filled in.
+        Its keys and values are added to those before it, `past` (2, B, H, room, K, W / H), at `time`. `seen`
+        (B, 1, K, (time + 1) K) says which of them belong to each beam.
         """
-        rows = self.norms[0](x).flatten(0, 1)
-        past[-1] = torch.stack(self.self_attention.key_value(rows).chunk(2, -1))
-        keys, values = (self.self_attention.split(past[:, i].transpose(0, 1)) for i in range(2))
-        x = x + self.self_attention(rows[:, None], keys, values)[0].view_as(x)
-        # The beams of an image are so many queries to one and the same set of keys.
+        y = self.norms[0](x)
+        past[0, :, :, time], past[1, :, :, time] = self.self_attention.keys_values(y)
+        keys, values = past[:, :, :, : time + 1].flatten(3, 4)
+        x = x + self.self_attention(y, keys, values, seen)[0]
         y, weights = self.cross_attention(self.norms[1](x), *image, mask)
         x = x + y
         return x + self.feed_forward(self.norms[2](x)), weights.mean(1)
@@ -116,13 +118,17 @@ class DecoderLayer(nn.Module):
 
 @dataclass(frozen=True)
 class State:
-    """B images with K beams at one step; every list has one entry a layer."""
+    """B images with K beams at one step; lists have one entry a layer.
+
+    When beams change places their keys and values stay where they are, and only `seen` is put in the new order. So
+    the beams of an image are so many queries to one and the same set of keys, and nothing large is copied.
+    """
 
     time: int
-    beams: int
     image: list[tuple[Tensor, Tensor]]  # (B, H, L, W / H)
     mask: Tensor | None  # (B, 1, 1, L)
-    past: list[Tensor]  # (time + 1, 2, B * K, W) keys and values; the last row is for the step to come
+    past: list[Tensor]  # (2, B, H, room for steps, K, W / H)
+    seen: Tensor  # (B, K, time * K) bool
 
 
 class TransformerModel(ImageToUnitModel):
@@ -182,31 +188,39 @@ class TransformerModel(ImageToUnitModel):
     def start(self, features: Tensor, mask: Tensor | None, beams: int) -> State:
         mask = None if mask is None else mask[:, None, None]
         image = self.encode(features, mask)
-        keys_values = [layer.cross_attention.keys_values(image) for layer in self.decoder]
-        past = [image.new_empty(1, 2, len(image) * beams, image.shape[-1]) for _ in self.decoder]
-        return State(0, beams, keys_values, mask, past)
+        size, _, width = image.shape
+        heads = self.config.heads
+        keys_values = []
+        for layer in self.decoder:
+            keys, values = layer.cross_attention.keys_values(image)
+            keys_values.append((keys.contiguous(), values.contiguous()))  # once here, not at every step
+        past = [image.new_empty(2, size, heads, 32, beams, width // heads) for _ in self.decoder]
+        seen = torch.zeros(size, beams, 0, dtype=torch.bool, device=image.device)
+        return State(0, keys_values, mask, past, seen)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        x = self._embed(tokens, torch.tensor([state.time], device=tokens.device))
+        time, past = state.time, state.past
+        if time == past[0].shape[3]:
+            past = [torch.cat([p, torch.empty_like(p)], 3) for p in past]
+        own = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device).expand(len(tokens), -1, -1)
+        seen = torch.cat([state.seen, own], 2)
+        x = self._embed(tokens, torch.tensor([time], device=tokens.device))
         attention = []
-        for layer, past, image in zip(self.decoder, state.past, state.image, strict=True):
-            x, weights = layer.step(x, past, image, state.mask)
+        for layer, before, image in zip(self.decoder, past, state.image, strict=True):
+            x, weights = layer.step(x, before, time, seen[:, None], image, state.mask)
             attention.append(weights)
-        return self._logits(x), torch.stack(attention).mean(0), replace(state, time=state.time + 1)
+        state = replace(state, time=time + 1, past=past, seen=seen)
+        return self._logits(x), torch.stack(attention).mean(0), state
 
     def reorder(self, state: State, index: Tensor) -> State:
-        rows = index.flatten()
-        past = []
-        for before in state.past:  # one copy makes both the new order and room for the next step
-            after = before.new_empty(state.time + 1, 2, len(rows), before.shape[-1])
-            past.append(after)
-            torch.index_select(before, 2, rows, out=after[:-1])
-        image, mask = state.image, state.mask
-        if len(index) < len(image[0][0]):  # some images are done
-            items = index[:, 0] // state.beams
-            image = [(keys[items], values[items]) for keys, values in image]
-            mask = None if mask is None else mask[items]
-        return replace(state, past=past, image=image, mask=mask)
+        size, beams, _ = state.seen.shape
+        seen = state.seen.flatten(0, 1)[index]
+        if len(index) == size:
+            return replace(state, seen=seen)
+        items = index[:, 0] // beams  # some images are done
+        image = [(keys[items], values[items]) for keys, values in state.image]
+        mask = None if state.mask is None else state.mask[items]
+        return replace(state, seen=seen, image=image, mask=mask, past=[p[:, items] for p in state.past])
 
     def _embed(self, tokens: Tensor, times: Tensor) -> Tensor:
         """Embeddings (..., W) of tokens (..., T or K) with sinusoidal times (T,) or (1,)."""
