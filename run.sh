@@ -25,7 +25,7 @@ asr_options=
 image_weights=
 num_units=200
 unit_bpe=1000
-unit_args="smoothing=1 min_run=3"
+unit_args=
 i2u_config=conf/i2u_transformer_small.yaml
 i2u_args=
 u2s_config=conf/u2s_fast_small.yaml
