@@ -13,6 +13,7 @@ import torch
 
 from i2s.errors import UserError
 from i2s.train.fit import Module, TrainConfig
+from i2s.u2s.data import Batch
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class UnitToSpeech(Module):
     """
 
     Config: ClassVar[type[TrainConfig]]
+    dev_score: ClassVar[str]  # which of the losses chooses the checkpoint
     mel_mean: torch.Tensor
     mel_std: torch.Tensor
 
@@ -57,6 +59,22 @@ class UnitToSpeech(Module):
 
     def export(self, folder: Path) -> None:
         """Called once after training, with the best weights: write what else belongs into the model's folder."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The parts of the training loss by name, each a mean over the batch, and their weighted sum `total`."""
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        losses = self.losses(batch)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value, batch_size=len(batch.units))
+        return losses["total"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        losses = self.losses(batch)
+        for name, value in losses.items():
+            self.log(f"dev/{name}", value, batch_size=len(batch.units), sync_dist=True)
+        self.log("dev/score", losses[self.dev_score], batch_size=len(batch.units), prog_bar=True, sync_dist=True)
 
     @abstractmethod
     def synthesise(

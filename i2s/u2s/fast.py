@@ -60,6 +60,7 @@ class FastModel(UnitToSpeech):
     """See the module's description."""
 
     Config = FastConfig
+    dev_score = "mel"
     config: FastConfig
 
     def __init__(self, config: FastConfig, size: int, n_mels: int):
@@ -115,18 +116,6 @@ class FastModel(UnitToSpeech):
         mel = (predicted.float() - target).abs().mean(-1)[mask].mean()
         duration = F.poisson_nll_loss(log_durations.float()[units], batch.durations[units].float(), log_input=True)
         return {"mel": mel, "duration": duration, "total": mel + self.config.duration_weight * duration}
-
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(f"train/{name}", value, batch_size=len(batch.units))
-        return losses["total"]
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(f"dev/{name}", value, batch_size=len(batch.units), sync_dist=True)
-        self.log("dev/score", losses["mel"], batch_size=len(batch.units), prog_bar=True, sync_dist=True)
 
     @torch.inference_mode()
     def synthesise(

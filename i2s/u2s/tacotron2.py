@@ -72,6 +72,7 @@ class Tacotron2Model(UnitToSpeech):
     """See the module's description. `self.tts` is ESPnet's module: state dict keys are `tts.*`, as in its files."""
 
     Config = Tacotron2Config
+    dev_score = "total"
     config: Tacotron2Config
 
     def __init__(self, config: Tacotron2Config, size: int, n_mels: int):
@@ -115,18 +116,6 @@ class Tacotron2Model(UnitToSpeech):
         aligned = alignment_loss(attention.float(), batch.durations, frames, ratio)
         total = l1 + mse + bce + self.config.attention_weight * aligned
         return {"l1": l1, "mse": mse, "stop": bce, "attention": aligned, "total": total}
-
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(f"train/{name}", value, batch_size=len(batch.units))
-        return losses["total"]
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(f"dev/{name}", value, batch_size=len(batch.units), sync_dist=True)
-        self.log("dev/score", losses["total"], batch_size=len(batch.units), prog_bar=True, sync_dist=True)
 
     @torch.inference_mode()
     def synthesise(
