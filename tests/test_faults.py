@@ -281,6 +281,7 @@ def command(name: str, *arguments: str) -> Done:
     """Run i2s.bin.<name> as a program. Whatever is not turned into a message and a status is raised."""
     argv, stdout, stderr = sys.argv, sys.stdout, sys.stderr
     sys.argv, sys.stdout, sys.stderr = [name, *arguments], io.StringIO(), io.StringIO()
+    sys.modules.pop(f"i2s.bin.{name}", None)  # another test may have imported it; runpy warns of that
     try:
         runpy.run_module(f"i2s.bin.{name}", run_name="__main__", alter_sys=True)
         status: int | str | None = 0
