@@ -15,6 +15,7 @@ split="test"
 tts=hibari
 asr=pocketsphinx
 image_feats=efficientnet-lite0
+image_views=1
 units=kmeans
 i2u=transformer
 u2s=fast
@@ -51,6 +52,7 @@ Learn to describe images in speech with no text in between, and measure it. With
   --tts NAME      voice (default $tts)                --tts-options 'key=value ...'
   --asr NAME      recogniser (default $asr)     --asr-options 'key=value ...'
   --image-feats NAME   (default $image_feats)   --image-weights FILE_OR_DIR   --on-bad-image error|skip
+  --image-views N      train on each photo and N - 1 changed copies (default $image_views); see steps/image_feats.sh
   --units NAME    (default $units)                    --num-units K  --unit-bpe N (0: none)  --unit-args 'key=value ...'
   --i2u NAME      (default $i2u)               --i2u-config FILE   --i2u-args 'key=value ...'
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
@@ -119,8 +121,10 @@ fi
 
 if runs 5 "image features"; then
   for s in train dev test; do
+    views=1
+    if [ "$s" = train ]; then views=$image_views; fi
     "$root/steps/image_feats.sh" --nj 1 --image-feats "$image_feats" --image-weights "$image_weights" \
-      --on-bad-image "$on_bad_image" "$data/$s"
+      --views "$views" --on-bad-image "$on_bad_image" "$data/$s"
   done
   validate --no-text
 fi

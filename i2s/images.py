@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from i2s.errors import UserError
 
+LEAST_CROP = 0.75  # of width and height, in another view of a photo
 MAX_PIXELS = 200_000_000  # beyond the largest cameras; a small file can claim far more and fill the memory
 
 
@@ -42,6 +44,20 @@ def open_image(path: str | Path) -> Image.Image:
     # Pillow's decoders report damage by any of these.
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError) as e:
         raise UserError(f"{path}: truncated or damaged image: {e}; fetch it again") from e
+
+
+def other_view(image: Image.Image, name: str, number: int) -> Image.Image:
+    """The `number`-th changed copy of the photo `name`: a random part of it, mirrored as often as not.
+
+    What is drawn depends on name and number alone.
+    """
+    rng = np.random.default_rng(zlib.crc32(f"{name} {number}".encode()))
+    part = rng.uniform(LEAST_CROP, 1.0, 2)
+    left, top = rng.uniform(0.0, 1.0 - part)
+    width, height = image.size
+    box = (left * width, top * height, (left + part[0]) * width, (top + part[1]) * height)
+    view = image.crop(tuple(round(x) for x in box))
+    return ImageOps.mirror(view) if rng.random() < 0.5 else view
 
 
 def _upright(image: Image.Image) -> Image.Image:

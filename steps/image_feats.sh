@@ -6,6 +6,7 @@ cmd=
 image_feats=efficientnet-lite0
 image_weights=
 on_bad_image=error
+views=1
 help_message="Usage: steps/image_feats.sh [options] DATA_DIR
 Compute the features of DATA_DIR/images.scp into DATA_DIR/image_feats.scp: one matrix an image, a row for each position
 of the network's last map in reading order, or for each region (DATA_DIR/image_regions.scp then holds boxes, classes and
@@ -14,6 +15,9 @@ scores). DATA_DIR/image_feats.json tells which network and weights made them.
   --cmd CMD            where jobs run (default \$cpu_cmd of cmd.sh; \$gpu_cmd for a GPU)
   --image-feats NAME   the network (default $image_feats); './run.sh --image-feats help' lists them
   --image-weights PATH a weights file, or a folder that holds it, in place of the official download
+  --views N            also of N - 1 changed copies of each photo, into DATA_DIR/image_views.scp: random parts of three
+                       quarters or more of its width and height, every other one mirrored. Training then sees one of
+                       the N at a time. Not for descriptions that tell left from right (default $views: none)
   --on-bad-image WHAT  error: stop at an image that cannot be read (default); skip: leave it and its utterances out of
                        DATA_DIR, and list it in DATA_DIR/image_failures"
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -31,7 +35,7 @@ stamp_images() {
   local weights=$image_weights
   if [ -n "$weights" ]; then weights+=" $(find -L "$weights" -maxdepth 1 -type f -printf '%f %s %t\n' 2>/dev/null | sort | sha256sum)"; fi
   stamp_set "$out/.done" \
-    "nj=$nj image-feats=$image_feats weights=$weights on-bad-image=$on_bad_image images=$(files_state "$data/images.scp")" \
+    "nj=$nj image-feats=$image_feats views=$views weights=$weights on-bad-image=$on_bad_image images=$(files_state "$data/images.scp")" \
     "$data/images.scp"
 }
 stamp_images
@@ -41,7 +45,7 @@ echo "$(basename "$0"): $image_feats of $data, $nj jobs; logs: $out/log" >&2
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} JOB="1:$nj" "$out/log/extract.JOB.log" \
   python -m i2s.bin.extract_images --image-feats "$image_feats" ${image_weights:+--image-weights "$image_weights"} \
-  --on-bad-image "$on_bad_image" --job "JOB/$nj" "$data/images.scp" "$out"
+  --views "$views" --on-bad-image "$on_bad_image" --job "JOB/$nj" "$data/images.scp" "$out"
 python -m i2s.bin.finish_images "$data" "$out"
 if [ -s "$data/image_failures" ]; then
   # images.scp may have changed: the stamp is of the images that remain.

@@ -1,6 +1,6 @@
-"""Finish stage 5: merge what the jobs left in OUT_DIR into DATA_DIR/image_feats.scp, image_feats.json, and
-image_regions.scp where there are regions. Images that were skipped go to DATA_DIR/image_failures (`image-id reason`)
-and, with their utterances, out of every table of DATA_DIR."""
+"""Finish stage 5: merge what the jobs left in OUT_DIR into DATA_DIR/image_feats.scp, image_feats.json, and, where
+there are such, image_regions.scp and image_views.scp. Images that were skipped go to DATA_DIR/image_failures (`image-id
+reason`) and, with their utterances, out of every table of DATA_DIR."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def main() -> None:
     for path, text in zip(manifests, texts, strict=True):
         check_same(manifests[0], path, "image features", json.loads(texts[0]), json.loads(text))
     write_table(data / "image_feats.scp", merged(out, "image_feats.*.scp"))
-    regions = merged(out, "image_regions.*.scp")
-    if regions:
-        write_table(data / "image_regions.scp", regions)
-    else:
-        (data / "image_regions.scp").unlink(missing_ok=True)
+    for kind in ("image_regions", "image_views"):
+        if rows := merged(out, f"{kind}.*.scp"):
+            write_table(data / f"{kind}.scp", rows)
+        else:
+            (data / f"{kind}.scp").unlink(missing_ok=True)
     write_text(data / "image_feats.json", texts[0])
     if failures := merged(out, "image_failures.*"):
         leave_out(data, failures)

@@ -48,7 +48,8 @@ def main() -> None:
     image_feats = read_image_feats(args.data)
     bytes_left = config.cache_gb * 1e9
     train, dev = (
-        Captions(args.data / split, args.units / split, units["size"], bpe, bytes_left) for split in ("train", "dev")
+        Captions(args.data / split, args.units / split, units["size"], bpe, bytes_left, augment=split == "train")
+        for split in ("train", "dev")
     )
     config = replace(
         config, pieces=train.pieces_total, feature_dim=train.features.dim, grid=tuple(image_feats.get("grid") or ()),

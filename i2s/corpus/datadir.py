@@ -14,7 +14,7 @@ UTTERANCE_TABLES = (
     *("utt2spk", "utt2image", "wav.scp", "text", "segments", "feats.scp", "unit_feats.scp", "units", "unit_durations"),
     *("utt2dur", "utt2num_frames", "utt2lang", "utt2uniq", "utt2warp", "vad.scp"),
 )
-IMAGE_TABLES = ("images.scp", "image_feats.scp", "image_regions.scp")
+IMAGE_TABLES = ("images.scp", "image_feats.scp", "image_regions.scp", "image_views.scp")
 SPEAKER_TABLES = ("spk2utt", "cmvn.scp", "spk2gender", "spk2warp")
 
 
