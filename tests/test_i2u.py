@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2s import i2u
-from i2s.archive import write_ark
+from i2s.archive import Matrices, write_ark
 from i2s.bin import train_i2u
 from i2s.config import load_config
 from i2s.corpus.tables import write_int_table, write_table
@@ -377,6 +377,37 @@ def test_data(corpus, caplog):
     )
     with pytest.raises(UserError, match=r"outside 0 \.\. 4"):
         Captions(corpus / "data/train", corpus / "units/train", 5, None, 0)
+
+
+@pytest.mark.parametrize("size", [1e9, 0])
+def test_training_sees_images_in_all_their_views(corpus, size):
+    """View v of an image is its features plus 10 v here, so that a batch tells which views it shows."""
+    data, units = corpus / "data/train", corpus / "units/train"
+    originals = Matrices(data / "image_feats.scp")
+    with write_ark(data / "image_views.ark", data / "image_views.scp") as write:
+        for name, matrix in originals.items():
+            write(name, np.concatenate([matrix + 10, matrix + 20]))
+    captions = Captions(data, units, 8, None, size, augment=True)
+    plain = Captions(data, units, 8, None, size)
+    seen = set()
+    for epoch in range(6):
+        loader = captions.loader(replace(TransformerConfig(), batch_size=8), shuffle=True)
+        loader.batch_sampler.set_epoch(epoch)
+        for batch, again in zip(loader, loader, strict=True):
+            assert torch.equal(batch.features, again.features)  # nothing is drawn
+            shown = (batch.features.float().mean((1, 2)) / 10).round().int().tolist()
+            seen.update(shown)
+    assert seen == {0, 1, 2}
+    batch, same = captions.collate([captions[0]]), plain.collate([plain[0]])
+    view = batch.features - same.features
+    assert torch.allclose(view.float(), view.float().mean().expand_as(view), atol=0.1)
+    assert torch.equal(captions.features.statistics()[0], plain.features.statistics()[0])
+
+    with write_ark(data / "image_views.ark", data / "image_views.scp") as write:
+        for name, matrix in originals.items():
+            write(name, matrix[:3])
+    with pytest.raises(UserError, match=r"image_views.scp: i00: shape \(3, 6\) does not fit"):
+        Captions(data, units, 8, None, size, augment=True)
 
 
 def test_mistakes_are_named(corpus, monkeypatch):

@@ -21,7 +21,7 @@ from i2s.errors import UserError
 from i2s.features.bottom_up import BottomUpFiles
 from i2s.features.image import IMAGE_FEATURES, load_extractor
 from i2s.features.weights import find_weights
-from i2s.images import open_image
+from i2s.images import LEAST_CROP, open_image, other_view
 from tests.conftest import ROOT, run
 
 
@@ -90,6 +90,23 @@ def test_exif_rotation(tmp_path):
     upright = open_image(tmp_path / "x.jpg")
     assert upright.size == (40, 60)
     assert upright.getpixel((39, 30))[0] > 200 > 60 > upright.getpixel((2, 30))[0]  # white is at the right now
+
+
+def test_other_views_are_parts_of_the_photo():
+    """Red tells the column, green the row: each view's place in the photo can be read off its corners."""
+    x, y = np.meshgrid(np.arange(200), np.arange(100))
+    image = Image.fromarray(np.stack([x, y, 0 * x], 2).astype(np.uint8))
+    mirrored, places = 0, set()
+    for n in range(1, 41):
+        view = np.asarray(other_view(image, "a", n)).astype(int)
+        assert np.array_equal(view, np.asarray(other_view(image, "a", n)))
+        (top, left), (bottom, right) = view[0, 0, 1::-1], view[-1, -1, 1::-1]
+        mirrored += left > right
+        width, height = abs(right - left) + 1, bottom - top + 1
+        assert view.shape[:2] == (height, width)
+        assert LEAST_CROP * 200 - 1 <= width <= 200 and LEAST_CROP * 100 - 1 <= height <= 100
+        places.add((left, top))
+    assert 10 <= mirrored <= 30 and len(places) > 30
 
 
 def test_bad_images_are_named(tmp_path):
@@ -375,6 +392,22 @@ def extract(monkeypatch, *arguments: str | Path) -> None:
     extract_images.main()
 
 
+def test_changed_copies_lie_beside_the_photo(data, monkeypatch):
+    with pytest.raises(UserError, match="--views 0: must be at least 1"):
+        extract(monkeypatch, "--views", "0", data / "images.scp", data / "out")
+    step = [ROOT / "steps/image_feats.sh", "--on-bad-image", "skip", data]
+    run(step[0], "--views", "3", *step[1:])
+    features, views = Matrices(data / "image_feats.scp"), Matrices(data / "image_views.scp")
+    assert list(features) == list(views) == ["i1", "i2", "i4"]
+    photo = open_image(read_table(data / "images.scp")["i2"])
+    wanted = load_extractor("efficientnet-lite0").extract([photo, *(other_view(photo, "i2", n) for n in (1, 2))])
+    found = np.concatenate([features["i2"], views["i2"]])
+    np.testing.assert_allclose(found, np.concatenate(wanted), atol=found.max() / 65535 + 1e-3)
+    # Without copies again: they go.
+    run(*step)
+    assert not (data / "image_views.scp").exists()
+
+
 def test_a_bad_image_stops_the_job(data, monkeypatch):
     with pytest.raises(UserError, match=r"images.scp:3: i3: .*photo3.jpg: truncated") as error:
         extract(monkeypatch, "--batch-size", "2", data / "images.scp", data / "out")
@@ -394,7 +427,8 @@ def test_step(data):
     (wanted,) = extractor.extract([open_image(read_table(data / "images.scp")["i4"])])
     np.testing.assert_allclose(features["i4"], wanted, atol=wanted.max() / 65535 + 1e-4)
     assert features["i4"].dtype == np.float32
-    assert json.loads((data / "image_feats.json").read_text()) == extractor.manifest
+    assert json.loads((data / "image_feats.json").read_text()) == extractor.manifest | {"views": 1}
+    assert not (data / "image_views.scp").exists()
     assert "up to date" in run(*step).stderr
 
 
