@@ -159,6 +159,9 @@ if runs 10 "transcribe and score"; then
         --lm-text "$data/train/text" "$d/wav.scp" "$d/transcripts/$asr"
     fi
   done
+  if [ -f "$data/$split/text" ]; then
+    "$root/steps/unit_phones.sh" "$data/$split" "$unit_dir"
+  fi
   "$root/steps/score.sh" --asr "$asr" --spice "$spice" --unit-dir "$unit_dir" --train-data "$data/train" \
     --ceilings "$ceilings_dir/$split" "$data/$split" "$system_dir/$split"
 fi

@@ -44,6 +44,23 @@ def test_second_run_does_nothing_again(tiny_recipe):
     assert not changed
 
 
+def test_units_are_compared_with_phones(tiny_recipe, tmp_path):
+    """Where the text is English; other languages go without, and a line says so."""
+    units = next(tiny_recipe.glob("exp/units_*"))
+    assert 0 < json.loads((units / "phones.json").read_text())["purity"] <= 1
+    data, copy = tmp_path / "test", tmp_path / "units"
+    shutil.copytree(tiny_recipe / "data" / "test", data)
+    relocate(data, tiny_recipe / "data" / "test")
+    shutil.copytree(units, copy)
+    for old in (*copy.glob("phones.*"), copy / ".phones"):
+        old.unlink()
+    text = data / "text"
+    text.write_text("".join(f"{line.split()[0]} ein brauner Hund\n" for line in text.read_text().splitlines()))
+    done = run(ROOT / "steps" / "unit_phones.sh", data, copy)
+    assert "no utterance could be aligned" in done.stderr
+    assert not (copy / "phones.json").exists()
+
+
 def test_describe_speaks_photos(tiny_recipe, tmp_path):
     photos = sorted((tiny_recipe / "data" / "images").rglob("*.[jp][pn]g"))[:3]
     model = tiny_recipe / "exp" / SYSTEM

@@ -8,6 +8,7 @@ of units with phones, found by forced alignment: phones.json. Without that optio
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from i2s.files import atomic_path, write_text
 from i2s.progress import track
 from i2s.units.inventory import UnitInventory
 from i2s.units.stats import phone_stats, unit_stats
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -85,7 +88,8 @@ def against_phones(inventory: UnitInventory, data: Path, utterances: int) -> Non
         if phones:
             labels[key] = frame_labels(phones, sum(durations[key]), inventory.manifest["frame_shift"])
     if not labels:
-        raise UserError(f"{data}: no utterance could be aligned with its text; is it English?")
+        log.warning("%s: no utterance could be aligned with its text (only English can); phones are left out", data)
+        return
     stats = phone_stats(units, durations, labels)
     plot_phones(stats, inventory.folder)
     save(inventory.folder / "phones.json", stats)
