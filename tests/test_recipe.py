@@ -55,7 +55,8 @@ def test_units_are_compared_with_phones(tiny_recipe, tmp_path):
     for old in (*copy.glob("phones.*"), copy / ".phones"):
         old.unlink()
     text = data / "text"
-    text.write_text("".join(f"{line.split()[0]} ein brauner Hund\n" for line in text.read_text().splitlines()))
+    utterances = [line.split()[0] for line in text.read_text().splitlines()]
+    text.write_text("".join(f"{utterance} mbwa mdogo anakimbia ufukweni\n" for utterance in utterances))
     done = run(ROOT / "steps" / "unit_phones.sh", data, copy)
     assert "no utterance could be aligned" in done.stderr
     assert not (copy / "phones.json").exists()

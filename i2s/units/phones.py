@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 
 import numpy as np
 import pocketsphinx
 from scipy.signal import resample_poly
+
+from i2s.score.text import words
 
 _RATE, _HOP = 16000, 0.01  # of pocketsphinx's English model
 
@@ -23,13 +24,13 @@ class PhoneAligner:
 
         None where a word is not in the dictionary or no alignment is found.
         """
-        words = re.findall(r"[a-z']+", text.lower())
-        if not words or any(self._decoder.lookup_word(word) is None for word in words):
+        spoken = words(text)
+        if not spoken or any(self._decoder.lookup_word(word) is None for word in spoken):
             return None
         ratio = Fraction(_RATE, sample_rate)
         audio = resample_poly(wav, ratio.numerator, ratio.denominator)
         samples = (np.clip(audio, -1, 1) * 32767).astype(np.int16).tobytes()
-        self._decoder.set_align_text(" ".join(words))
+        self._decoder.set_align_text(" ".join(spoken))
         try:
             self._pass(samples)
             self._decoder.set_alignment()  # the second pass goes from words to phones
