@@ -21,7 +21,7 @@ _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
 class Chromium:
     """One page of a browser of its own, with an empty profile in `folder`. Use as a context manager.
 
-    `complaints` collects uncaught exceptions, and errors and warnings of the console; `requests` all addresses asked for.
+    `complaints` collects uncaught exceptions and what the console warns of; `requests` all addresses asked for.
     """
 
     def __init__(self, folder: Path, width: int = 1280, height: int = 1000, timeout: float = 60.0):
@@ -32,7 +32,11 @@ class Chromium:
         assert CHROMIUM
         command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         command += ["--remote-debugging-pipe", "--no-first-run", "--disable-background-networking"]
-        command += ["--autoplay-policy=no-user-gesture-required", "--mute-audio", f"--user-data-dir={folder / 'profile'}"]
+        command += [
+            "--autoplay-policy=no-user-gesture-required",
+            "--mute-audio",
+            f"--user-data-dir={folder / 'profile'}",
+        ]
         # Chromium reads commands from descriptor 3 and writes to 4.
         shell = f'exec "$@" 3<&{from_us} 4>&{to_us}'
         with (folder / "chromium.log").open("wb") as log:

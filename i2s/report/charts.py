@@ -47,7 +47,7 @@ class Chart:
             return round(across, 1), round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (y - y0) / (y1 - y0), 1)
 
         body = []
-        for y in _ticks(y0, y1):
+        for y in _log_ticks(y0, y1) if self.log else _ticks(y0, y1):
             text = _number(10**y if self.log else y)
             body.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, at(x0, y)[1], WIDTH - RIGHT))
             body.append(Markup('<text class="y" x="{}" y="{}">{}</text>').format(LEFT - 6, at(x0, y)[1] + 3.5, text))
@@ -118,6 +118,15 @@ def _ticks(low: float, high: float) -> list[float]:
     step *= next(k for k in (5, 2, 1) if k * step <= (high - low) / 3 or k == 1)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of 1, 2, 5, 10, ... within a range of logarithms; of powers of ten alone where these are enough."""
+    powers = [float(k) for k in range(math.ceil(low), math.floor(high) + 1)]
+    if len(powers) > 2:
+        return powers
+    marks = [k + math.log10(m) for k in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+    return [mark for mark in marks if low <= mark <= high]
 
 
 def _number(value: float) -> str:

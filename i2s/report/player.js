@@ -43,7 +43,7 @@ function player(views, photo) {
     at = k;
     if (!photo) return;
     photo.slider.value = at;
-    photo.output.textContent = at ? `unit ${units[at - 1]}, ${at} of ${units.length}` : "";
+    photo.output.textContent = at ? `unit ${units[at - 1]}, ${at} of ${units.length}${view === views[0] ? "" : ` · ${view.take.title}`}` : "";
     photo.slider.setAttribute("aria-valuetext", photo.output.textContent || "before the first unit");
     veil();
   }

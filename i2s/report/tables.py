@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _TITLES = {"captions": "What was heard, against captions", "units": "Units, without text"}
-_LOWER = re.compile(r"ER\b|error|distortion|MCD|repeat|truncat", re.IGNORECASE)
+_LOWER = re.compile(r"ER\b|[Ee]rror|[Dd]istortion|MCD|[Rr]epe[at]|[Tt]runcat")
 
 
 @dataclass
