@@ -10,6 +10,10 @@ function el(name, attributes = {}, ...children) { // an element; strings become 
   return node;
 }
 
+function start(audio) { // a promise that fails says no more than that it was paused before it began
+  audio.play().catch(() => {});
+}
+
 // `views`: of each take {take, audio, line, band, chips()}; `photo`: {canvas, slider, output}, null where no take has units.
 function player(views, photo) {
   let view = views[0], at = 0; // what is heard; its at-th unit from 1, or 0: none
@@ -79,7 +83,7 @@ function player(views, photo) {
       const box = event.currentTarget.getBoundingClientRect();
       turn(one);
       one.audio.currentTime = (event.clientX - box.left) / box.width * one.take.seconds;
-      one.audio.play();
+      start(one.audio);
     });
   }
   return {
@@ -90,7 +94,7 @@ function player(views, photo) {
     play(number) {
       const one = number === undefined ? view : views[number];
       if (!one) return;
-      if (one.audio.paused) one.audio.play();
+      if (one.audio.paused) start(one.audio);
       else one.audio.pause();
     },
   };
