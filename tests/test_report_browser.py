@@ -109,7 +109,8 @@ def test_the_region_lights_up_while_its_unit_is_heard(recipe: Path, browser: Chr
         cells.push(veil.getImageData(32 * column + 16, 32 * row + 16, 1, 1).data[3]);
       }
       const audio = article.querySelector('audio'), line = article.querySelector('.spectrogram i');
-      return [audio.currentTime / audio.duration, article.querySelector('.now')?.textContent, parseFloat(line.style.left), cells];
+      const unit = article.querySelector('.now')?.textContent;
+      return [audio.currentTime / audio.duration, unit, parseFloat(line.style.left), cells];
     })()"""
     weights = browser.evaluate("[...atob(items[0].takes[0].attention.weights)].map((c) => c.charCodeAt(0))")
     ends = [0.25, 0.75, 1.0]
@@ -132,7 +133,7 @@ def test_the_region_lights_up_while_its_unit_is_heard(recipe: Path, browser: Chr
     for time in (0.1, 0.5, 0.9):
         browser.evaluate(f"""new Promise((done) => {{
           const audio = document.querySelector('article audio');
-          audio.addEventListener('seeked', done, {{ once: true }});
+          audio.addEventListener('seeked', () => done(), {{ once: true }});
           audio.currentTime = {time} * audio.duration;
         }})""")
         seen = browser.evaluate(state)
@@ -141,7 +142,7 @@ def test_the_region_lights_up_while_its_unit_is_heard(recipe: Path, browser: Chr
     # Played to the end: all as before.
     browser.evaluate("""new Promise((done) => {
       const audio = document.querySelector('article audio');
-      audio.addEventListener('ended', done);
+      audio.addEventListener('ended', () => done());
       audio.play();
     })""")
     assert browser.evaluate(state)[1] is None
