@@ -95,7 +95,7 @@ def test_the_page_holds_everything_and_escapes_it(recipe: Path) -> None:
     assert [item["takes"][0]["seconds"] for item in items] == list(SECONDS.values())
     files = addresses(page.gallery)
     assert len(files) == len([f for f in files if Path("out", f).is_file()]) == 3 * (1 + 3 + 1)
-    samples, rate = soundfile.read("out/media/0000-system.flac")
+    samples, rate = soundfile.read("out/media/0000-system.wav")
     np.testing.assert_allclose(samples, soundfile.read("wav0.wav")[0])
     assert rate == 22050
     assert Image.open("out/media/0000-system.png").size == (40, 80)
@@ -113,7 +113,7 @@ def test_embedded_media_need_no_folder(recipe: Path) -> None:
     assert all(address.startswith("data:") for address in addresses(page.gallery))
     kind, content = page.gallery["items"][2]["takes"][0]["audio"].split(";base64,")
     samples, _ = soundfile.read(io.BytesIO(base64.b64decode(content)))
-    assert kind == "data:audio/flac"
+    assert kind == "data:audio/wav"
     np.testing.assert_allclose(samples, soundfile.read("wav2.wav")[0])
 
 

@@ -125,7 +125,12 @@ def test_the_region_lights_up_while_its_unit_is_heard(recipe: Path, browser: Chr
     browser.evaluate("""new Promise((done) => {
       const audio = document.querySelector('article audio');
       audio.playbackRate = 0.25;
-      audio.addEventListener('timeupdate', () => { if (audio.currentTime > 0.05) { audio.pause(); done(); } });
+      audio.ontimeupdate = () => {
+        if (audio.currentTime < 0.05) return;
+        audio.ontimeupdate = null;
+        audio.pause();
+        done();
+      };
       audio.play();
     })""")
     check(*browser.evaluate(state))
@@ -274,7 +279,7 @@ def many(recipe: Path) -> Path:
     def take(key: str, number: int) -> Take:
         said = {"heard": f"words {number} end", "words": ["words", str(number), "end"], "orders": [1, 0, 4]}
         units = {"units": UNITS[FIRST] * 20, "ends": [(i + 1) / 60 for i in range(60)]}
-        return Take(key, EVIL_ID, "media/0000-system.flac", 1.5, None, False, **said, **units, scores={"CIDEr": number})
+        return Take(key, EVIL_ID, "media/0000-system.wav", 1.5, None, False, **said, **units, scores={"CIDEr": number})
 
     keys = ("system", "voice", "resynth")
     items = [

@@ -19,7 +19,7 @@ from i2s.images import open_image
 PHOTO_SIZE = 448  # longest side in pixels
 SILENCE = 1e-3  # the loudest sample of speech that cannot be heard: -60 dB
 
-_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".flac": "audio/flac"}
+_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".wav": "audio/wav"}
 
 
 @dataclass
@@ -56,20 +56,21 @@ class Media:
         return self.add(f"{name}.jpg", buffer.getvalue())
 
     def sound(self, wav: str, mel: np.ndarray | None, name: str) -> Sound:
-        """A wav as FLAC (lossless, half the size, and every browser plays it), with the picture of its log-mel (T, n).
+        """A wav of 16 bits, with the picture of its log-mel (T, n).
 
+        FLAC would be half the size, but Chromium fails to seek near the end of short files of it.
         Raises UserError if `wav` is a pipe or cannot be read.
         """
         if wav.endswith("|"):
             raise UserError(f"{wav}: a pipe; the report needs wav files")
         samples, rate = read_wav(wav)
         buffer = io.BytesIO()
-        soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
         picture = None
         if mel is not None and len(mel):
             picture = self.add(f"{name}.png", spectrogram(mel))
         silent = bool(np.abs(samples).max() < SILENCE)
-        return Sound(self.add(f"{name}.flac", buffer.getvalue()), round(len(samples) / rate, 4), picture, silent)
+        return Sound(self.add(f"{name}.wav", buffer.getvalue()), round(len(samples) / rate, 4), picture, silent)
 
 
 def spectrogram(mel: np.ndarray) -> bytes:
