@@ -1,39 +1,24 @@
-"""What the report shows of each image, and the media files beside the page."""
+"""What the page shows of each image, gathered from a test set, one or two systems and the ceilings."""
 
 from __future__ import annotations
 
 import base64
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-import soundfile
-from PIL import Image
 
 from i2s.archive import Matrices
-from i2s.audio import read_wav
 from i2s.corpus.tables import read_int_table, read_table
 from i2s.errors import UserError
-from i2s.images import open_image
 from i2s.progress import track
+from i2s.report.matches import match_orders
+from i2s.report.media import Media
+from i2s.report.tables import main_measure, scores_of
 
-PHOTO_SIZE = 448  # longest side in pixels
 REGION_GRID = 28  # rows and columns on which attention over regions is drawn
-
-
-@dataclass
-class Audio:
-    """Speech in the report: paths relative to the page; `heard` is what a recogniser made of it."""
-
-    title: str
-    path: str
-    spectrogram: str | None = None
-    heard: str | None = None
-    caption: str | None = None
 
 
 @dataclass
@@ -46,14 +31,23 @@ class Attention:
 
 
 @dataclass
-class Item:
-    """One image and all that was said of it. `ends` are the units' end times as fractions of the speech."""
+class Take:
+    """Speech about an image, by a system or from a ceiling (`key`: "system", "other", "voice", "resynth").
 
-    image: str
-    photo: str
-    speech: Audio | None
-    others: list[Audio] = field(default_factory=list)
-    references: list[str] = field(default_factory=list)
+    `heard` is what a recogniser made of it, `words` the same as scored, with the longest matching n-gram of each in
+    `orders`; `said` is what was to be said, where known. `ends` are the units' end times as fractions of the speech.
+    """
+
+    key: str
+    title: str
+    audio: str
+    seconds: float
+    spectrogram: str | None
+    silent: bool
+    heard: str | None = None
+    words: list[str] = field(default_factory=list)
+    orders: list[int] = field(default_factory=list)
+    said: str | None = None
     units: list[int] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     attention: Attention | None = None
@@ -61,127 +55,163 @@ class Item:
     failure: str | None = None
 
 
-class Source:
-    """The tables of a test set and of a system's folder, each read if it is there."""
+@dataclass
+class Item:
+    """One image and all that was said of it, the systems first."""
 
-    def __init__(self, data: Path, system: Path, ceilings: Path | None):
-        self.system = system
-        self.results = _json(system / "results.json")
-        # Scoring noted which ceilings and units it used.
-        scored = self.results.get("settings", {})
+    image: str
+    photo: str
+    references: list[str]
+    takes: list[Take]
+
+
+class Spoken:
+    """A folder of speech, generated or respoken: the tables in it, each read if it is there."""
+
+    def __init__(self, folder: Path):
+        self.wavs = _table(folder / "wav.scp")
+        self.mels = _matrices(folder / "feats.scp")
+        self.units = _ints(folder / "units")
+        self.durations = _ints(folder / "unit_durations")
+        self.attention = _matrices(folder / "attention.scp")
+        self.failures = _table(folder / "failures")
+
+
+class System(Spoken):
+    """The speech of a system for a test set, with its scores where there are any."""
+
+    def __init__(self, folder: Path, key: str):
+        if not (folder / "wav.scp").is_file():
+            raise UserError(f"{folder}/wav.scp: no such file; generate speech first (stage 9)")
+        super().__init__(folder)
+        self.folder, self.key = folder, key
+        self.name = "/".join(folder.resolve().parts[-2:])
+        self.results = read_json(folder / "results.json")
+        self.per_image = read_json(folder / "per_image.json")
+
+
+class Source:
+    """All that a page is made of: a test set, its systems, ceilings and units (by default those of the scores)."""
+
+    def __init__(
+        self,
+        data: Path,
+        system: Path,
+        ceilings: Path | None = None,
+        other: Path | None = None,
+        unit_dir: Path | None = None,
+    ):
+        self.systems = [System(system, "system")] + ([System(other, "other")] if other else [])
+        if len({s.name for s in self.systems}) < len(self.systems):
+            for s in self.systems:
+                s.name = str(s.folder)
+        scored = self.systems[0].results.get("settings", {})
         ceilings = ceilings or (Path(scored["ceilings"]) if scored.get("ceilings") else None)
-        self.unit_dir = Path(scored["units"]["folder"]) if "units" in scored else None
+        self.unit_dir = unit_dir or (Path(scored["units"]["folder"]) if scored.get("units") else None)
+
         self.photos = read_table(data / "images.scp")
-        self.speech = read_table(system / "wav.scp")
-        self.mels = _matrices(system / "feats.scp")
-        self.attention = _matrices(system / "attention.scp")
-        self.units = _ints(system / "units")
-        self.durations = _ints(system / "unit_durations")
-        self.failures = _table(system / "failures")
-        self.per_image = _json(system / "per_image.json")
-        features = _json(data / "image_feats.json")
-        self.regions = _matrices(data / "image_regions.scp")
-        self.grid = tuple(features["grid"]) if features.get("grid") else None
         self.utterances: dict[str, list[str]] = {}
         for utterance, image in sorted(read_table(data / "utt2image").items()):
             self.utterances.setdefault(image, []).append(utterance)
         self.text = _table(data / "text")
-        self.recordings = _table(data / "wav.scp")
-        self.recorded_mels = _matrices(data / "feats.scp")
-        self.respoken = _table(ceilings / "resynth" / "wav.scp") if ceilings else {}
-        self.respoken_mels = _matrices(ceilings / "resynth" / "feats.scp") if ceilings else None
+        self.voice = Spoken(data)
+        if self.unit_dir:
+            self.voice.units = _ints(self.unit_dir / data.name / "units")
+            self.voice.durations = _ints(self.unit_dir / data.name / "unit_durations")
+        self.resynth = Spoken(ceilings / "resynth") if ceilings else None
+        features = read_json(data / "image_feats.json")
+        self.grid = tuple(features["grid"]) if features.get("grid") else None
+        self.regions = _matrices(data / "image_regions.scp")
+        self.described = sorted(
+            (i for i in self.photos if all(i in s.wavs for s in self.systems)),
+            key=str.encode,
+        )
+        if not self.described:
+            folders = " and ".join(f"{s.folder}/wav.scp" for s in self.systems)
+            raise UserError(f"{folders}: no image of the data directory in {folders}; is it of another split?")
 
     def choose(self, count: int) -> list[str]:
-        """`count` described images, evenly spaced over the sorted ids: no choice that flatters."""
-        images = sorted((i for i in self.photos if i in self.speech), key=str.encode)
-        if not images:
-            raise UserError(f"{self.system}/wav.scp names no image of the data directory; is it of another split?")
-        count = min(count, len(images))
-        return [images[i * len(images) // count] for i in range(count)]
+        """`count` described images, evenly spaced over the sorted ids: no choice that flatters.
+
+        With them the best, the median and the worst of all by the main measure: successes and failures alike.
+        """
+        count = min(count, len(self.described))
+        chosen = {self.described[i * len(self.described) // count] for i in range(count)}
+        scores = {image: scores_of(self.systems[0].per_image.get(image, {}), "system") for image in self.described}
+        measure = main_measure([scores[image] for image in self.described])
+        ranked = sorted(
+            (image for image in self.described if measure in scores[image]), key=lambda i: scores[i][measure]
+        )
+        if ranked:
+            chosen.update((ranked[0], ranked[len(ranked) // 2], ranked[-1]))
+        return [image for image in self.described if image in chosen]
 
 
-def collect(source: Source, images: list[str], folder: Path) -> list[Item]:
-    """Gather the items and write their media to `folder`/media, named by number: ids may hold any sign."""
-    media = folder / "media"
-    media.mkdir()
-    return [_item(source, image, media, number) for number, image in enumerate(track(images, "report", unit="image"))]
+def collect(source: Source, images: list[str], media: Media) -> list[Item]:
+    """Gather the items. Their media are named by number: ids may hold any sign."""
+    return [
+        _item(source, image, media, f"{number:04}")
+        for number, image in enumerate(track(images, "report", unit="image"))
+    ]
 
 
-def copy_plots(units: Path | None, folder: Path) -> list[tuple[str, str]]:
-    """Copy the unit statistics' plots; returns (title, path) of each."""
-    plots = sorted(units.glob("*.png")) if units and units.is_dir() else []
-    for plot in plots:
-        shutil.copyfile(plot, folder / "media" / plot.name)
-    return [(plot.stem.replace("_", " "), f"media/{plot.name}") for plot in plots]
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is no such file. Raises UserError if it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as e:
+        raise UserError(f"{path}: not valid JSON: {e}; run its stage again") from e
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no JSON object; run its stage again")
+    return value
 
 
-def _item(source: Source, image: str, media: Path, number: int) -> Item:
-    stem = f"{number:04}"
-    photo = open_image(source.photos[image])
-    photo.thumbnail((PHOTO_SIZE, PHOTO_SIZE))
-    photo.save(media / f"{stem}.jpg", quality=85)
-
-    rows = source.per_image.get(image, {}).get("captions", {})
-    heard = {key: rows[key]["said"] for key in rows}
-    item = Item(image, f"media/{stem}.jpg", None, failure=source.failures.get(image))
-    mel = source.mels[image] if source.mels is not None and image in source.mels else None
-    item.speech = _audio("generated speech", source.speech[image], media, f"{stem}-generated", mel)
-    item.speech.heard = heard.get("system")
-    item.scores = rows["system"]["scores"] if "system" in rows else {}
-    if not item.scores:
-        item.scores = source.per_image.get(image, {}).get("units", {}).get("system", {}).get("scores", {})
-
-    item.units = source.units.get(image, [])
-    item.ends = _ends(source.durations.get(image), len(item.units))
-    item.attention = _attention(source, image, len(item.units))
+def _item(source: Source, image: str, media: Media, stem: str) -> Item:
     utterances = source.utterances.get(image, [])
-    item.references = [source.text[u] for u in utterances if u in source.text]
-    _add_recordings(source, item, utterances, media, stem, heard)
-    return item
+    references = {u: source.text[u] for u in utterances if u in source.text}
+    takes = []
+    for system in source.systems:
+        title = "Generated speech" if len(source.systems) == 1 else system.name
+        take = _take(system, image, system.key, title, media, stem)
+        take.attention = _attention(source, system, image, len(take.units))
+        take.failure = system.failures.get(image)
+        _read_back(take, system.per_image.get(image, {}), "system", list(references.values()))
+        takes.append(take)
 
-
-def _add_recordings(
-    source: Source, item: Item, utterances: list[str], media: Path, stem: str, heard: dict[str, str]
-) -> None:
-    """One recording of the image (the one that the ceilings use, if any), and its units spoken again."""
-    respoken = [u for u in utterances if u in source.respoken]
-    for utterance in (respoken or [u for u in utterances if u in source.recordings])[:1]:
-        caption = source.text.get(utterance)
-        for title, key, wavs, mels in (
-            ("reference speech", "voice", source.recordings, source.recorded_mels),
-            ("reference units, spoken again", "resynth", source.respoken, source.respoken_mels),
+    # One recording of the image (the one that the ceilings use, if any), and its units spoken again.
+    respoken = [u for u in utterances if source.resynth and u in source.resynth.wavs]
+    rows = source.systems[0].per_image.get(image, {})
+    for utterance in (respoken or [u for u in utterances if u in source.voice.wavs])[:1]:
+        others = [text for u, text in references.items() if u != utterance]
+        for key, title, spoken in (
+            ("voice", "Reference speech", source.voice),
+            ("resynth", "Reference units, spoken again", source.resynth),
         ):
-            if utterance in wavs:
-                mel = mels[utterance] if mels is not None and utterance in mels else None
-                audio = _audio(title, wavs[utterance], media, f"{stem}-{key}", mel)
-                audio.caption = caption if key == "voice" else None
-                audio.heard = heard.get(key) if respoken else None
-                item.others.append(audio)
+            if spoken and utterance in spoken.wavs:
+                take = _take(spoken, utterance, key, title, media, stem)
+                take.said = references.get(utterance) if key == "voice" else None
+                if respoken:
+                    _read_back(take, rows, key, others)
+                takes.append(take)
+    return Item(image, media.photo(source.photos[image], stem), list(references.values()), takes)
 
 
-def _audio(title: str, wav: str, media: Path, stem: str, mel: np.ndarray | None) -> Audio:
-    """Copy a wav as FLAC (lossless, half the size, and every browser plays it) and draw its spectrogram."""
-    if wav.endswith("|"):
-        raise UserError(f"{wav}: a pipe; the report needs wav files")
-    samples, rate = read_wav(wav)
-    soundfile.write(str(media / f"{stem}.flac"), samples, rate, subtype="PCM_16")
-    audio = Audio(title, f"media/{stem}.flac")
-    if mel is not None and len(mel):
-        _spectrogram(mel).save(media / f"{stem}.png", optimize=True)
-        audio.spectrogram = f"media/{stem}.png"
-    return audio
+def _take(spoken: Spoken, name: str, key: str, title: str, media: Media, stem: str) -> Take:
+    mel = spoken.mels[name] if spoken.mels is not None and name in spoken.mels else None
+    sound = media.sound(spoken.wavs[name], mel, f"{stem}-{key}")
+    take = Take(key, title, sound.address, sound.seconds, sound.spectrogram, sound.silent)
+    take.units = spoken.units.get(name, [])
+    take.ends = _ends(spoken.durations.get(name), len(take.units))
+    return take
 
 
-def _spectrogram(mel: np.ndarray) -> Image.Image:
-    """A log-mel spectrogram (T, n_mels) as a picture, low frequencies below, loudest brightest."""
-    high = float(mel.max())
-    low = max(float(mel.min()), high - 9.0)  # nepers; softer is not heard
-    levels = np.clip((mel.T[::-1] - low) / max(high - low, 1e-6), 0, 1)
-    picture = Image.fromarray((255 * levels).astype(np.uint8), "L")
-    palette = (255 * matplotlib.colormaps["magma"](np.arange(256))[:, :3]).astype(np.uint8)
-    picture = picture.convert("P")
-    picture.putpalette(palette.tobytes())
-    return picture
+def _read_back(take: Take, rows: dict[str, Any], key: str, references: list[str]) -> None:
+    """What scoring found in the take: what was heard, how it matches, and its scores."""
+    heard = rows.get("captions", {}).get(key)
+    if heard:
+        take.heard = heard["said"]
+        take.words, take.orders = match_orders(heard["said"], references)
+    take.scores = scores_of(rows, key)
 
 
 def _ends(durations: list[int] | None, units: int) -> list[float]:
@@ -191,10 +221,10 @@ def _ends(durations: list[int] | None, units: int) -> list[float]:
     return [round(float(end), 4) for end in np.cumsum(durations) / sum(durations)] if units else []
 
 
-def _attention(source: Source, image: str, units: int) -> Attention | None:
-    if source.attention is None or image not in source.attention:
+def _attention(source: Source, system: System, image: str, units: int) -> Attention | None:
+    if system.attention is None or image not in system.attention:
         return None
-    weights = source.attention[image]
+    weights = system.attention[image]
     if source.grid is not None:
         height, width = source.grid
     elif source.regions is not None and image in source.regions:
@@ -229,10 +259,3 @@ def _table(path: Path) -> dict[str, str]:
 
 def _ints(path: Path) -> dict[str, list[int]]:
     return read_int_table(path) if path.is_file() else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as e:
-        raise UserError(f"{path}: not valid JSON: {e}; run its stage again") from e

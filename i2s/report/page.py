@@ -10,54 +10,64 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from i2s.report.collect import Item
+from i2s.report.charts import stand_svg
+from i2s.report.collect import Item, Source
+from i2s.report.curves import Curves, UnitStatistics
+from i2s.report.tables import decimals, lower_is_better, main_measure, part_and_measure, tables
 
-TEMPLATE = Path(__file__).with_name("template.html")
+HERE = Path(__file__).parent
+SCRIPTS = ("player.js", "card.js", "gallery.js")
 
 
-def render(title: str, results: dict[str, Any], items: list[Item], plots: list[tuple[str, str]], described: int) -> str:
-    """The HTML of the report. `results` is results.json (may be empty); `described`: images the system described."""
+def render(
+    source: Source,
+    items: list[Item],
+    curves: list[Curves],
+    units: UnitStatistics | None,
+    plots: list[tuple[str, str]],
+) -> str:
+    """The HTML of the report; `plots` are (title, address) of pictures."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["embed"] = embed
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    player = [
-        {
-            "units": item.units,
-            "ends": item.ends,
-            "attention": asdict(item.attention) if item.attention else None,
-            "scores": item.scores,
-        }
-        for item in items
-    ]
-    tables = [
-        {"title": name, "columns": columns(rows), "names": {r["key"]: r["name"] for r in rows}, **results[key]}
-        for key, name in (("captions", "What was heard, against captions"), ("units", "Units, without text"))
-        if (rows := results.get(key, {}).get("rows"))
-    ]
+    environment.globals["stand_svg"] = stand_svg
+    template = environment.from_string((HERE / "template.html").read_text(encoding="utf-8"))
+    results = [system.results for system in source.systems]
+    names = [system.name for system in source.systems]
     return template.render(
-        title=title,
-        settings=results.get("settings", {}),
-        notes=results.get("notes", []),
-        tables=tables,
+        title=" and ".join(names),
+        names=names,
+        described=len(source.described),
         items=items,
+        tables=tables(results, [system.per_image for system in source.systems]),
+        settings=results[0].get("settings", {}),
+        notes=results[0].get("notes", []),
+        curves=curves,
+        units=units,
         plots=plots,
-        described=described,
-        player=player,
-        orders=orders(items),
+        gallery={"items": [asdict(item) for item in items], "measures": measures(results[0], items), "names": names},
+        style=asset("page.css"),
+        script=Markup("\n").join(map(asset, SCRIPTS)),
     )
 
 
-def columns(rows: list[dict[str, Any]]) -> list[str]:
-    """The measures that occur in any row, in order."""
-    return list(dict.fromkeys(measure for row in rows for measure in row["scores"]))
+def measures(results: dict[str, Any], items: list[Item]) -> list[dict[str, Any]]:
+    """The measures that items have, the main one first: its name, and what the page needs to show it."""
+    scores = [take.scores for item in items for take in item.takes]
+    names = list(dict.fromkeys(name for of_take in scores for name in of_take))
+    main, lower = main_measure(scores), lower_is_better(results)
+    found = []
+    for name in sorted(names, key=lambda name: name != main):
+        part, measure = part_and_measure(name)
+        places = decimals(part, [s[name] for s in scores if name in s])
+        found.append({"name": name, "part": part, "label": measure, "lower": name in lower, "decimals": places})
+    return found
 
 
-def orders(items: list[Item]) -> list[str]:
-    """The measures that items can be sorted by."""
-    have = [m for m in ("CIDEr", "BLEU-4", "METEOR", "UER nearest") if any(m in item.scores for item in items)]
-    return have[:1] + [m for m in have[1:] if m == "METEOR"]
+def asset(name: str) -> Markup:
+    """A style sheet or script of this folder, to stand in the page as it is."""
+    return Markup((HERE / name).read_text(encoding="utf-8"))
 
 
 def embed(value: Any) -> Markup:
