@@ -72,11 +72,6 @@ def ratio(parts: Sequence[float] | np.ndarray, wholes: Sequence[float] | np.ndar
     return Measure(np.stack([scale * np.asarray(parts, np.float64), np.asarray(wholes, np.float64)], axis=1), quotient)
 
 
-def pool(measures: Sequence[Measure]) -> Measure:
-    """Several hypotheses an image (draws, annotators) as one measure: their statistics add up, image by image."""
-    return Measure(np.sum([m.stats for m in measures], axis=0), measures[0].combine)
-
-
 def resamples(images: int, count: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each of `count` bootstrap samples of `images` images takes each image: float64 (count, images)."""
     return np.concatenate(list(blocks(images, count, seed)))

@@ -56,7 +56,9 @@ class References:
         """The references themselves if they are numbered already and hold n-grams of `order`."""
         if isinstance(references, References) and references.order >= order:
             return references
-        return cls(references.texts if isinstance(references, References) else references, order)
+        if isinstance(references, References):
+            return cls(references.texts, order, references.frequencies)
+        return cls(references, order)
 
     @cached_property
     def first(self) -> np.ndarray:
@@ -66,10 +68,11 @@ class References:
     @cached_property
     def grams(self) -> list[Grams]:
         """The n-grams of every reference."""
-        return grams(self.sequences, self.order, self._base)
+        return grams(self.sequences, self.order, self.base)
 
     @cached_property
-    def _base(self) -> int:
+    def base(self) -> int:
+        """Of the n-grams' keys: the number of tokens."""
         return max(1, self.known)
 
     @cached_property
@@ -95,7 +98,7 @@ class References:
         spelled, out = [""], []
         names = list(self.vocabulary)[: self.known]
         for table in self.grams:
-            prefix, token = np.divmod(table.keys, self._base)
+            prefix, token = np.divmod(table.keys, self.base)
             spelled = [f"{spelled[p]} {names[t]}".lstrip() for p, t in zip(prefix, token, strict=True)]
             count = np.array([self.frequencies.counts.get(gram, 1) for gram in spelled], np.float64)
             out.append(self.rarest - np.log(np.maximum(1, count)))
@@ -117,21 +120,41 @@ class References:
             out.append((weights, keys, norms))
         return out
 
-    def number(self, hypotheses: Sequence[str]) -> Sequences:
+    def number(self, hypotheses: Hypotheses) -> Said:
         """One hypothesis an image, numbered beside the references. Raises UserError unless there is one an image."""
+        if isinstance(hypotheses, Said):
+            return hypotheses
         if len(hypotheses) != len(self.texts):
             raise UserError(f"{len(hypotheses)} hypotheses for the references of {len(self.texts)} images")
-        return Sequences.of(hypotheses, self.vocabulary)
+        return Said(Sequences.of(hypotheses, self.vocabulary), self)
 
-    def against(self, said: Sequences) -> list[tuple[Grams, np.ndarray]]:
+
+@dataclass(frozen=True)
+class Said:
+    """One hypothesis an image, numbered for all measures against `references`."""
+
+    sequences: Sequences
+    references: References
+
+    def __len__(self) -> int:
+        return len(self.sequences.ends)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.sequences.lengths
+
+    @cached_property
+    def grams(self) -> list[tuple[Grams, np.ndarray]]:
         """Per order: the hypotheses' n-grams, and their numbers among the references' (-1: none has it) by pair."""
+        references = self.references
         # One base for both sides, so that unknown tokens have numbers of their own.
-        base = max(1, len(self.vocabulary))
-        mine = grams(said, self.order, base)
-        theirs = self.grams if base == self._base else [_rebased(table, self._base, base) for table in self.grams]
-        return [
-            (table, same[table.gram]) for table, same in zip(mine, matching(mine, theirs, base), strict=True)
-        ]
+        base = max(1, len(references.vocabulary))
+        mine = grams(self.sequences, references.order, base)
+        theirs = [_rebased(table, references.base, base) for table in references.grams]
+        return [(table, same[table.gram]) for table, same in zip(mine, matching(mine, theirs, base), strict=True)]
+
+
+Hypotheses = Sequence[str] | Said
 
 
 def _rebased(table: Grams, old: int, new: int) -> Grams:
@@ -148,16 +171,17 @@ def caption_measures(
     An empty hypothesis counts with score 0. METEOR is there if a running `meteor` is given.
     """
     references = References.of(references)
-    measures = bleu(hypotheses, references)
+    said = references.number(hypotheses)
+    measures = bleu(said, references)
     if meteor is not None:
         measures["METEOR"] = meteor.measure(hypotheses, references.texts)
-    measures["ROUGE-L"] = rouge_l(hypotheses, references)
-    measures["CIDEr"] = cider(hypotheses, references)
+    measures["ROUGE-L"] = rouge_l(said, references)
+    measures["CIDEr"] = cider(said, references)
     return measures
 
 
 def bleu(
-    hypotheses: Sequence[str], references: References | Sequence[Sequence[str]], order: int = ORDER
+    hypotheses: Hypotheses, references: References | Sequence[Sequence[str]], order: int = ORDER
 ) -> dict[str, Measure]:
     """Corpus BLEU-1..order (Papineni et al. 2002), the closest reference's length, from space-separated tokens.
 
@@ -167,9 +191,7 @@ def bleu(
     said = references.number(hypotheses)
     images = len(hypotheses)
     stats = np.zeros((images, 2 * order + 2))
-    for n, ((table, known), (keys, most)) in enumerate(
-        zip(references.against(said)[:order], references.held[:order], strict=True)
-    ):
+    for n, ((table, known), (keys, most)) in enumerate(zip(said.grams[:order], references.held[:order], strict=True)):
         there = known >= 0
         place = find(keys, table.owner[there] * len(references.grams[n].keys) + known[there])
         matched = np.where(place < 0, 0, np.minimum(table.count[there], most[place] if len(most) else 0))
@@ -188,18 +210,18 @@ def _closest(lengths: np.ndarray, references: References) -> np.ndarray:
     return np.minimum.reduceat(key, references.first) & 0xFFFFFFFF if len(key) else lengths
 
 
-def rouge_l(hypotheses: Sequence[str], references: References | Sequence[Sequence[str]], beta: float = 1.2) -> Measure:
+def rouge_l(hypotheses: Hypotheses, references: References | Sequence[Sequence[str]], beta: float = 1.2) -> Measure:
     """ROUGE-L (Lin 2004): the mean over images of the longest-common-subsequence F score."""
     references = References.of(references)
     said = references.number(hypotheses)
     image, first = references.image, references.first
-    shared = common(said, references.sequences, np.stack([image, np.arange(len(image))], axis=1))
+    shared = common(said.sequences, references.sequences, np.stack([image, np.arange(len(image))], axis=1))
     precision = np.maximum.reduceat(shared / np.maximum(1, said.lengths[image]), first)
     recall = np.maximum.reduceat(shared / np.maximum(1, references.sequences.lengths), first)
     return mean((1 + beta**2) * precision * recall / np.maximum(recall + beta**2 * precision, 1e-12))
 
 
-def cider(hypotheses: Sequence[str], references: References | Sequence[Sequence[str]], sigma: float = 6.0) -> Measure:
+def cider(hypotheses: Hypotheses, references: References | Sequence[Sequence[str]], sigma: float = 6.0) -> Measure:
     """CIDEr-D (Vedantam et al. 2015), the mean over images.
 
     An n-gram's weight comes from all images' references, or is given with them. It belongs to the test set as the
@@ -209,9 +231,7 @@ def cider(hypotheses: Sequence[str], references: References | Sequence[Sequence[
     said = references.number(hypotheses)
     image = references.image
     total = np.zeros(len(image))
-    for n, ((table, known), idf) in enumerate(
-        zip(references.against(said)[:ORDER], references.idf[:ORDER], strict=True)
-    ):
+    for n, ((table, known), idf) in enumerate(zip(said.grams[:ORDER], references.idf[:ORDER], strict=True)):
         weights = table.count * np.where(known < 0, references.rarest, np.append(idf, 0.0)[known])
         norms = np.sqrt(np.bincount(table.owner, weights**2, minlength=len(hypotheses)))
         there = known >= 0

@@ -53,9 +53,6 @@ class Splits:
     dev: Path | None = None
     ceilings: Path | None = None
 
-    def text(self, split: Path | None) -> Path | None:
-        return split / "text" if split and (split / "text").is_file() else None
-
 
 def read_captions(
     data: Path, system: Path, asr: str, splits: Splits, tokens: str = "auto", second: str = ""
@@ -68,10 +65,11 @@ def read_captions(
         return tokenised(read_table(path, allow_empty_value=True), tokenise)
 
     def others(split: Path | None) -> list[list[str]]:
-        text = splits.text(split)
-        return grouped(read_table(text.with_name("utt2image")), words(text)) if text else []
+        if not split or not (split / "text").is_file():
+            return []
+        return grouped(read_table(split / "utt2image"), words(split / "text"))
 
-    references = by_image(read_table(data / "utt2image"), tokenised(spoken, tokenise), data / "text")
+    references = by_image(data / "utt2image", tokenised(spoken, tokenise), data / "text")
     train, dev = others(splits.train), others(splits.dev)
 
     def heard_by(name: str) -> Inputs:
@@ -109,7 +107,7 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
             return []
         return grouped(read_table(split / "utt2image"), _units(table_of(split)))
 
-    references = by_image(read_table(data / "utt2image"), _units(table_of(data)), table_of(data))
+    references = by_image(data / "utt2image", _units(table_of(data)), table_of(data))
     said = system / "reencoded_units"
     predicted = system / "units"
     return Inputs(
@@ -144,9 +142,7 @@ def read_files(files: Files, tokens: str = "auto", units: bool = False) -> tuple
     for path in files.utt2image:
         image_of |= read_table(path)
     spoken = {path: list(iter_table(path, unique=False)) for path in files.references}
-    tokenise = Tokeniser.choose(
-        "words" if units else tokens, (text for rows in spoken.values() for _, text in rows)
-    )
+    tokenise = Tokeniser.choose("words" if units else tokens, (text for rows in spoken.values() for _, text in rows))
 
     def many(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
         """image -> a name for each reference of it -> its tokens"""
@@ -183,12 +179,12 @@ def tokenised(table: dict[str, str], tokenise: Tokeniser) -> dict[str, str]:
     return dict(zip(table, tokenise(list(table.values())), strict=True))
 
 
-def by_image(image_of: dict[str, str], sequences: dict[str, str], where: Path) -> dict[str, dict[str, str]]:
+def by_image(utt2image: Path, sequences: dict[str, str], where: Path) -> dict[str, dict[str, str]]:
     """Group sequences by image. Utterances without a sequence and empty ones are left out.
 
     Raises UserError for an utterance that utt2image does not know, and for an image left without any.
     """
-    utt2image = where.with_name("utt2image") if where.name == "text" else "utt2image"
+    image_of = read_table(utt2image)
     groups: dict[str, dict[str, str]] = {image: {} for image in sorted(set(image_of.values()), key=str.encode)}
     for utterance in sorted(sequences, key=str.encode):
         if utterance not in image_of:

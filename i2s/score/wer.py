@@ -51,6 +51,7 @@ def by_length(counts: np.ndarray) -> list[dict[str, float]]:
     Each entry: from, to (the last has none), utterances, and percent of the reference tokens.
     """
     group = np.searchsorted(LENGTHS, counts[:, 3])
+    kinds = ("substitutions", "insertions", "deletions")
     out: list[dict[str, float]] = []
     for g in np.unique(group):
         some = counts[group == g]
@@ -61,7 +62,7 @@ def by_length(counts: np.ndarray) -> list[dict[str, float]]:
                 **({"to": LENGTHS[g]} if g < len(LENGTHS) else {}),
                 "utterances": len(some),
                 "error": round(float(rates[:3].sum()), 4),
-                **{name: round(float(r), 4) for name, r in zip(("substitutions", "insertions", "deletions"), rates)},
+                **{kind: round(float(rate), 4) for kind, rate in zip(kinds, rates[:3], strict=True)},
             }
         )
     return out
@@ -78,7 +79,7 @@ def error_rates(
     references = References.of(references)
     image, first = references.image, references.first
     said = references.number(hypotheses)
-    counts = edits(said, references.sequences, np.stack([image, np.arange(len(image))], axis=1))
+    counts = edits(said.sequences, references.sequences, np.stack([image, np.arange(len(image))], axis=1))
     errors, lengths = counts[:, :3].sum(1), counts[:, 3]
     rates = errors / np.maximum(1, lengths)
     ordered = np.lexsort((rates, image))  # within each image, the lowest first; images stay in place
