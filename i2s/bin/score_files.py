@@ -8,6 +8,7 @@ the system said, for diversity. Writes OUT_DIR/{results.json,results.md,per_imag
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from i2s.cli import parser, run
 from i2s.score.inputs import Files, about_recogniser, label, read_files
@@ -16,7 +17,7 @@ from i2s.score.run import Run, add_options
 
 def main() -> None:
     options = parser(__doc__)
-    more: dict[str, object] = {"type": Path, "action": "append", "default": [], "metavar": "FILE"}
+    more: dict[str, Any] = {"type": Path, "action": "append", "default": [], "metavar": "FILE"}
     options.add_argument("--utt2image", **more, help="`id image` of ids that are not images' (may be repeated)")
     options.add_argument("--train", **more, help="captions of other images, for floors (may be repeated)")
     options.add_argument("--dev", **more, help="captions of yet other images (may be repeated)")

@@ -9,7 +9,7 @@ from typing import Any
 from i2s.errors import UserError
 from i2s.score.bootstrap import interval, p_value, resample
 from i2s.score.inputs import some
-from i2s.score.results import load_statistics
+from i2s.score.results import grid, load_statistics
 
 
 def compare(a: Path, b: Path, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
@@ -63,16 +63,12 @@ def markdown(found: dict[str, Any]) -> str:
         f"B: {found['b']}  ",
         f"{found['images']} images, paired bootstrap with {found['resamples']} resamples; two-sided p.",
         "",
-        "| part     | row                | measure     |       A |       B |    A - B | 95 % interval       |       p |",
-        "| -------- | ------------------ | ----------- | ------: | ------: | -------: | ------------------- | ------: |",
     ]
+    cells = [["part", "row", "measure", "A", "B", "A - B", "95 % interval", "p"]]
     for r in found["rows"]:
-        bounds = f"{r['low']:+.2f} ... {r['high']:+.2f}"
-        lines.append(
-            f"| {r['part']:<8} | {r['row']:<18} | {r['measure']:<11} | {r['a']:7.2f} | {r['b']:7.2f} | "
-            f"{r['difference']:+8.2f} | {bounds:<19} | {r['p']:7.4f} |"
-        )
-    return "\n".join([*lines, *(f"\nNote: {note}" for note in found["notes"])]) + "\n"
+        scores = [f"{r['a']:.2f}", f"{r['b']:.2f}", f"{r['difference']:+.2f}", f"{r['low']:+.2f} to {r['high']:+.2f}"]
+        cells.append([r["part"], r["row"], r["measure"], *scores, f"{r['p']:.4f}"])
+    return "\n".join([*lines, *grid(cells, 3), *(f"\nNote: {note}" for note in found["notes"])]) + "\n"
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def read_captions(
             voice=_ceiling(splits.ceilings, f"voice/transcripts/{name}", references, words),
             resynth=_ceiling(splits.ceilings, f"resynth/transcripts/{name}", references, words),
             constant=constant,
-            noise=complete(words(noise), references, noise) if noise.is_file() else {},
+            noise=_known(words(noise), references, noise) if noise.is_file() else {},
             read_by=label(heard),
         )
 
@@ -234,9 +234,14 @@ def complete(hypotheses: dict[str, str], references: Collection[str], where: Pat
     """The hypotheses in the order of the references. Raises UserError unless both have the same images."""
     if missing := [image for image in references if image not in hypotheses]:
         raise UserError(f"{where}: lacks {some(missing)} that the references have; run its stage again")
+    return _known(hypotheses, references, where)
+
+
+def _known(hypotheses: dict[str, str], references: Collection[str], where: Path) -> dict[str, str]:
+    """The hypotheses in the order of the references. Raises UserError if one is of no image that they know."""
     if unknown := [image for image in hypotheses if image not in references]:
         raise UserError(f"{where}: has {some(unknown)} that the references lack; is it of another split?")
-    return {image: hypotheses[image] for image in references}
+    return {image: hypotheses[image] for image in references if image in hypotheses}
 
 
 def some(ids: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,12 +107,12 @@ def per_image(rows: Sequence[Row], images: Sequence[str]) -> dict[str, dict[str,
     return out
 
 
-def save_statistics(path: Path, images: Sequence[str], parts: dict[str, Sequence[Row]]) -> None:
+def save_statistics(path: Path, images: Sequence[str], parts: Mapping[str, Sequence[Row]]) -> None:
     """Write what the scores of each part's system rows are sums of, for every image: a later resampling needs no more.
 
     Arrays: `images`, and float64 (images, D) named part/row/measure.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{part}/{row.key}/{m}": measure.stats
         for part, rows in parts.items()
         for row in rows
@@ -124,7 +124,7 @@ def save_statistics(path: Path, images: Sequence[str], parts: dict[str, Sequence
 
 
 def load_statistics(path: Path) -> tuple[list[str], dict[str, Measure]]:
-    """The images and measures, named part/row/measure, that `save_statistics` wrote. Raises UserError for a bad file."""
+    """The images and the measures, part/row/measure, that `save_statistics` wrote. Raises UserError for a bad file."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; score this system first (stage 10, or utils/score.sh)")
     try:
@@ -166,11 +166,8 @@ def markdown(results: dict[str, Any]) -> str:
 
 def _said(rows: list[dict[str, Any]]) -> list[str]:
     names = {"constant": "Constant", "constant_spoken": "Constant, as it was heard"}
-    return [
-        f"{names[row['key']]}: \u201c{row['said']}\u201d  "
-        for row in rows
-        if row["key"] in names and len(row["said"]) < 200
-    ]
+    shown = [row for row in rows if row["key"] in names and len(row["said"]) < 200]  # no long unit sequences
+    return [f"{names[row['key']]}: \u201c{row['said']}\u201d  " for row in shown]
 
 
 def _comparisons(part: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -209,7 +206,7 @@ def _by_length(rows: list[dict[str, Any]]) -> list[str]:
     for row in with_lengths:
         of = {group["from"]: f"{group['error']:.1f} ({group['utterances']})" for group in row["by_length"]}
         cells.append([row["name"] + _read_by(row), *(of.get(low, "") for low, _ in spans)])
-    return [*_lines(cells, 1), "", "In brackets: utterances.", ""]
+    return [*grid(cells, 1), "", "In brackets: utterances.", ""]
 
 
 def _read_by(row: dict[str, Any]) -> str:
@@ -262,7 +259,7 @@ def _grid(rows: list[dict[str, Any]]) -> list[str]:
         reader = [row.get("read_by", "")] if read else []
         count = [f"{row['references']:g}" if row["references"] else ""] if counted else []
         cells.append([row["kind"], row["name"], *reader, *count, *scores])
-    return _lines(cells, 3 if read else 2)
+    return grid(cells, 3 if read else 2)
 
 
 def _plain_grid(rows: list[dict[str, Any]]) -> list[str]:
@@ -271,10 +268,10 @@ def _plain_grid(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         shown = (row.get(column, "") for column in columns)
         cells.append([row["name"], *(f"{v:.1f}" if isinstance(v, float) else str(v) for v in shown)])
-    return _lines(cells, 1)
+    return grid(cells, 1)
 
 
-def _lines(cells: list[list[str]], left: int) -> list[str]:
+def grid(cells: list[list[str]], left: int) -> list[str]:
     """A Markdown table; the first `left` columns hold words, the others numbers."""
     widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(cells[0]))]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Rows:
         self.inputs, self.score = inputs, scorer
         self.images = list(inputs.references)
         self.position = {image: i for i, image in enumerate(self.images)}
-        self._numbered = lambda texts: References(texts, order, frequencies)
+        self._numbered = partial(References, order=order, frequencies=frequencies)
         self.all = self._numbered([list(of_image.values()) for of_image in inputs.references.values()])
         self.rows: list[Row] = []
 
@@ -106,16 +107,17 @@ class Rows:
 
     def add_shuffled(self, key: str, name: str, heard: dict[str, str]) -> None:
         """What was heard of some images, each scored against other images' references."""
-        images = list(heard)
-        if len(images) < 2:
-            return
-        references = (
-            self.all
-            if images == self.images
-            else self._numbered([list(self.inputs.references[image].values()) for image in images])
-        )
-        draws = floors.random_others([[said] for said in heard.values()], DRAWS, seed=1)
-        self.add(key, name, "floor", *((images, d, references) for d in draws), read_by=self.inputs.read_by)
+        if len(heard) > 1:
+            images, references = self.of(heard)
+            draws = floors.random_others([[said] for said in heard.values()], DRAWS, seed=1)
+            self.add(key, name, "floor", *((images, d, references) for d in draws), read_by=self.inputs.read_by)
+
+    def of(self, some: Collection[str]) -> tuple[list[str], References]:
+        """These images, and their references."""
+        images = list(some)
+        if images == self.images:
+            return images, self.all
+        return images, self._numbered([list(self.inputs.references[image].values()) for image in images])
 
     def heard_of(self, heard: dict[str, str]) -> dict[str, str]:
         """image -> what was heard in the utterance of it."""
@@ -199,7 +201,8 @@ def caption_rows(inputs: Inputs, scorer: Scorer, frequencies: DocumentFrequencie
     if inputs.read_by:
         rows.add_shuffled("shuffled", "this system's speech of another image", inputs.system)
     if inputs.noise:
-        run = (rows.images, list(inputs.noise.values()), rows.all)
+        images, references = rows.of(inputs.noise)
+        run = (images, list(inputs.noise.values()), references)
         rows.add("noise", "noise, as loud and long as its speech", "floor", run, read_by=inputs.read_by)
     rows.add_system("system", "this system", inputs.system, inputs.read_by)
     if inputs.second:

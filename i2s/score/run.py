@@ -148,11 +148,11 @@ class Run:
     def write(self, folder: Path) -> None:
         """Write the files. Raises UserError where nothing was scored."""
         images = next(iter(self.images.values()))
-        self.settings |= {
-            "intervals": f"95 %, percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
-            "random": f"{DRAWS} draws an image",
-            "images": len(images),
-        }
+        self.settings.update(
+            intervals=f"95 %, percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
+            random=f"{DRAWS} draws an image",
+            images=len(images),
+        )
         each: dict[str, dict[str, Any]] = {}
         for part, rows in self.rows.items():
             for image, scores in per_image(rows, self.images[part]).items():

@@ -24,9 +24,9 @@ RANGE = 80  # dB between the loudest and the softest that is compared
 class SpeechStats:
     """Of one utterance; NaN or 0 where there is nothing to measure. Sums are over the frames of an alignment.
 
-    `seconds`; `cut_off`: 1 if it ends while it is loud; `mos`: predicted overall quality, 1 ... 5; over `frames` aligned
-    frames the sum `distortion` (dB) and the number of different `voicing` decisions; over `voiced` frames, voiced on both
-    sides, the sum `f0` of squared differences in cents.
+    `seconds`; `cut_off`: 1 if it ends while it is loud; `mos`: predicted overall quality, 1 ... 5; over `frames`
+    aligned frames the sum `distortion` (dB) and the number of different `voicing` decisions; over `voiced` frames,
+    voiced on both sides, the sum `f0` of squared differences in cents.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class SpeechStats:
 
 
 def speech_stats(wav: np.ndarray, rate: int, recording: np.ndarray | None = None) -> SpeechStats:
-    """Measure `wav` (float32 (N,) in [-1, 1], `rate` Hz) and, where given, its distance from `recording` (same rate)."""
+    """Measure `wav`, float32 (N,) in [-1, 1], `rate` Hz, and its distance from a `recording` of the same rate."""
     distance = _distance(wav, recording, rate) if recording is not None else {}
     return SpeechStats(len(wav) / rate, float(cut_off(wav, rate)), _mos(wav, rate), **distance)
 

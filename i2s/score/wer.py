@@ -85,5 +85,5 @@ def error_rates(
     ordered = np.lexsort((rates, image))  # within each image, the lowest first; images stay in place
     nearest = counts[ordered[first]]
     number = np.bincount(image)
-    every = [np.bincount(image, column) / number for column in (errors, lengths)]
-    return ratio(nearest[:, :3].sum(1), nearest[:, 3]), ratio(*every), nearest
+    mean_errors, mean_lengths = (np.bincount(image, column) / number for column in (errors, lengths))
+    return ratio(nearest[:, :3].sum(1), nearest[:, 3]), ratio(mean_errors, mean_lengths), nearest
