@@ -50,7 +50,10 @@ def invented(images: int, each: int, seed: int) -> list[list[str]]:
         about = rng.choices(words, weights, k=12)
         lengths = [rng.randrange(6, 16) for _ in range(each)]
         out.append(
-            [" ".join(rng.choice(about) if rng.random() < 0.7 else rng.choices(words, weights)[0] for _ in range(n)) for n in lengths]
+            [
+                " ".join(rng.choice(about) if rng.random() < 0.7 else rng.choices(words, weights)[0] for _ in range(n))
+                for n in lengths
+            ]
         )
     return out
 

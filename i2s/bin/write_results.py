@@ -1,5 +1,5 @@
-"""Write a recipe's RESULTS.md from a finished run: command, commit, hash of the configuration, machine, duration of each
-stage, then the tables of its scores.
+"""Write a recipe's RESULTS.md from a finished run: command, commit, hash of the configuration, machine, duration of
+each stage, then the tables of its scores.
 
 SPLIT_DIR is exp/<system>/<split>; run.sh noted its stages in exp/stages.tsv. Of a stage that ran more than once the
 longest run counts, as the others found its work done.

@@ -24,7 +24,7 @@ _COMPARED = {
 }
 # Pairs of rows whose difference is shown: a floor, or what another recogniser makes of the same speech.
 _DIFFERENCES = [
-    *(("system", floor) for floor in ("random", "constant", "constant_spoken", "shuffled", "noise")),
+    *(("system", floor) for floor in ("random", "constant", "constant_spoken", "shuffled")),
     *((row, f"{row}_second") for row in ("system", "resynth", "voice")),
 ]
 
@@ -157,17 +157,20 @@ def markdown(results: dict[str, Any]) -> str:
             continue
         lines += [*_grid(part["rows"]), ""]
         names = {row["key"]: row["name"] for row in part["rows"]}
-        found = [*_said(part["rows"]), *_comparisons(part, names), *_edits(part["rows"])]
+        found = [
+            *(_said(part["rows"]) if kind == "captions" else []),
+            *_comparisons(part, names),
+            *_edits(part["rows"]),
+        ]
         lines += [*found, ""] if found else []
-        lines += _by_length(part["rows"])
+        lines += [*_places(part, names), *_by_length(part["rows"])]
     lines += [f"Note: {note}" for note in results["notes"]]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _said(rows: list[dict[str, Any]]) -> list[str]:
     names = {"constant": "Constant", "constant_spoken": "Constant, as it was heard"}
-    shown = [row for row in rows if row["key"] in names and len(row["said"]) < 200]  # no long unit sequences
-    return [f"{names[row['key']]}: \u201c{row['said']}\u201d  " for row in shown]
+    return [f"{names[row['key']]}: \u201c{row['said']}\u201d  " for row in rows if row["key"] in names]
 
 
 def _comparisons(part: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -177,11 +180,20 @@ def _comparisons(part: dict[str, Any], names: dict[str, str]) -> list[str]:
             scores = "; ".join(f"{m} {_cell(s, c['how'] == 'difference')}" for m, s in c["scores"].items())
             how = "minus" if c["how"] == "difference" else "in percent of"
             lines.append(f"- {names[c['a']]} {how} {names[c['b']]}: {scores}")
-    for p in part["places"]:
-        scores = "; ".join(f"{m} {_cell(s)}" for m, s in p["scores"].items())
-        between = f"{names[p['floor']]} (0) and {names[p['ceiling']]} (100)"
-        lines.append(f"- place of {names[p['system']]} between {between}: {scores}")
     return lines
+
+
+def _places(part: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """Where the system is between its floor and each ceiling."""
+    places = part["places"]
+    if not places:
+        return []
+    measures = list(dict.fromkeys(m for place in places for m in place["scores"]))
+    cells = [["The system's place between the floor (0) and ... (100)", *measures]]
+    for place in places:
+        scores = [_cell(place["scores"][m]) if m in place["scores"] else "" for m in measures]
+        cells.append([names[place["ceiling"]], *scores])
+    return [*grid(cells, 1), "", f"The floor: {names[places[0]['floor']]}.", ""]
 
 
 def _edits(rows: list[dict[str, Any]]) -> list[str]:

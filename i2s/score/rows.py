@@ -57,7 +57,7 @@ class Rows:
     def add(self, key: str, name: str, kind: str, *runs: Run, read_by: str = "") -> Row:
         """Add the row that pools `runs`."""
         pooled: dict[str, list[Measure]] = {}
-        for images, hypotheses, references in runs:
+        for _, hypotheses, references in runs:
             for measure, value in self.score(hypotheses, references).items():
                 pooled.setdefault(measure, []).append(value)
         spread = [[self.position[image] for image in images] for images, _, _ in runs]
