@@ -49,7 +49,8 @@ TOKENS = {
 }
 # Scripts that are written without spaces between words, as Unicode names their letters.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "BOPOMOFO", "YI")
-_PTB_PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".lower().split())
+# As pycocoevalcap has them: in capitals, so that lower-cased brackets stay.
+_PTB_PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
 
 
 @dataclass(frozen=True)
