@@ -2,6 +2,7 @@
 # From photos and speech to a system that describes photos in speech. Every stage of every recipe, written once.
 set -euo pipefail
 
+command=$(printf "%q " "$0" "$@")
 stage=1
 stop_stage=11
 nj=$(nproc)
@@ -14,6 +15,7 @@ split="test"
 # parts, each from its registry (`--tts help` lists the voices, and so on)
 tts=hibari
 asr=pocketsphinx
+second_asr=
 image_feats=efficientnet-lite0
 image_views=1
 units=kmeans
@@ -23,6 +25,7 @@ vocoder=griffinlim
 # options of the parts
 tts_options=
 asr_options=
+second_asr_options=
 image_weights=
 num_units=200
 unit_bpe=1000
@@ -51,6 +54,7 @@ Learn to describe images in speech with no text in between, and measure it. With
 
   --tts NAME      voice (default $tts)                --tts-options 'key=value ...'
   --asr NAME      recogniser (default $asr)     --asr-options 'key=value ...'
+  --second-asr NAME    score what another recogniser hears, too   --second-asr-options 'key=value ...'
   --image-feats NAME   (default $image_feats)   --image-weights FILE_OR_DIR   --on-bad-image error|skip
   --image-views N      train on each photo and N - 1 changed copies (default $image_views); see steps/image_feats.sh
   --units NAME    (default $units)                    --num-units K  --unit-bpe N (0: none)  --unit-args 'key=value ...'
@@ -72,16 +76,31 @@ if [ $# -ne 0 ]; then
 fi
 python -m i2s.bin.check_parts --tts "$tts" --asr "$asr" --image-feats "$image_feats" --units "$units" --i2u "$i2u" \
   --u2s "$u2s" --vocoder "$vocoder"
+[ -z "$second_asr" ] || python -m i2s.bin.check_parts --asr "$second_asr"
 
 conf() { # a recipe's own file comes before the project's
   if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
 }
+running=''
+note_stage() { # the stage that has ended, for utils/results.sh
+  if [ -n "$running" ]; then
+    printf '%s\t' "$(date +%FT%T)" "$commit" "$running" "$((SECONDS - began))" "$system_dir" >>"$exp/stages.tsv"
+    printf '%s\n' "$command" >>"$exp/stages.tsv"
+    running=''
+  fi
+}
 runs() { # whether stage $1 is asked for; announces it
+  note_stage
   if [ "$stage" -gt "$1" ] || [ "$stop_stage" -lt "$1" ]; then return 1; fi
+  running=$1 began=$SECONDS
   printf '\n== stage %s: %s  (%s)\n' "$1" "$2" "$(date +%T)" >&2
 }
 validate() { # every split, after a stage that wrote to it
   for s in train dev test; do "$root/utils/validate_data_dir.sh" "$@" "$data/$s"; done
+}
+transcribe() { # what recogniser $1 with options $2 hears in $3
+  "$root/steps/transcribe.sh" --nj "$nj" --asr "$1" --asr-options "$2" --lm-text "$data/train/text" \
+    "$3/wav.scp" "$3/transcripts/$1"
 }
 skips() { printf '%s\n' "$*; skipped" >&2; }
 
@@ -91,6 +110,8 @@ u2s_dir=$exp/u2s_$u2s$tag
 system_dir=$exp/${i2u}_${u2s}_$vocoder$tag
 ceilings_dir=$exp/ceilings_${u2s}_$vocoder$tag
 features=$(conf conf/features.yaml)
+commit=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
+mkdir -p "$exp"
 
 if runs 1 "download"; then
   local/download_data.sh "$downloads"
@@ -152,18 +173,32 @@ if runs 9 "generate"; then
 fi
 
 if runs 10 "transcribe and score"; then
-  for d in "$system_dir/$split" "$ceilings_dir/$split/voice" "$ceilings_dir/$split/resynth"; do
+  system=$system_dir/$split ceilings=$ceilings_dir/$split
+  heard=("$system" "$ceilings/voice" "$ceilings/resynth")
+  for d in "${heard[@]}"; do
     "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"
-    if [ -f "$data/$split/text" ]; then
-      "$root/steps/transcribe.sh" --nj "$nj" --asr "$asr" --asr-options "$asr_options" \
-        --lm-text "$data/train/text" "$d/wav.scp" "$d/transcripts/$asr"
-    fi
   done
+  "$root/steps/measure_speech.sh" --nj "$nj" "$system/wav.scp" "$system/speech"
+  "$root/steps/measure_speech.sh" --nj "$nj" "$ceilings/voice/wav.scp" "$ceilings/voice/speech"
+  "$root/steps/measure_speech.sh" --nj "$nj" --recordings "$ceilings/voice/wav.scp" \
+    "$ceilings/resynth/wav.scp" "$ceilings/resynth/speech"
   if [ -f "$data/$split/text" ]; then
     "$root/steps/unit_phones.sh" "$data/$split" "$unit_dir"
+    "$root/steps/make_noise.sh" "$system/wav.scp" "$system/noise"
+    heard+=("$system/noise")
+    if [ -f "$data/train/text" ] && [ -f "$data/dev/text" ]; then
+      "$root/steps/speak_constant.sh" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
+        "$data/train" "$data/dev" "$unit_dir" "$u2s_dir" "$ceilings/constant"
+      heard+=("$ceilings/constant")
+    fi
+    for d in "${heard[@]}"; do
+      transcribe "$asr" "$asr_options" "$d"
+      [ -z "$second_asr" ] || transcribe "$second_asr" "$second_asr_options" "$d"
+    done
   fi
-  "$root/steps/score.sh" --asr "$asr" --spice "$spice" --unit-dir "$unit_dir" --train-data "$data/train" \
-    --ceilings "$ceilings_dir/$split" "$data/$split" "$system_dir/$split"
+  "$root/steps/score.sh" --asr "$asr" --second-asr "$second_asr" --spice "$spice" --unit-dir "$unit_dir" \
+    --train-data "$data/train" --dev-data "$data/dev" --ceilings "$ceilings" --meteor-cache "$exp/meteor_cache" \
+    "$data/$split" "$system"
 fi
 
 if runs 11 "report"; then
@@ -172,3 +207,4 @@ if runs 11 "report"; then
   printf '\nspoken descriptions: %s\nreport:              %s\n' \
     "$system_dir/$split/wav" "$system_dir/$split/report/index.html"
 fi
+note_stage

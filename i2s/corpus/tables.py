@@ -23,10 +23,11 @@ def check_id(key: str, where: str) -> str:
     return key
 
 
-def iter_table(path: str | Path, allow_empty_value: bool = False) -> Iterator[tuple[str, str]]:
+def iter_table(path: str | Path, allow_empty_value: bool = False, unique: bool = True) -> Iterator[tuple[str, str]]:
     """Yield (key, value) of each line in file order. Values keep their inner spaces.
 
-    Raises UserError naming file and line for: no such file, not UTF-8, a missing column, a bad id, a key twice.
+    Raises UserError naming file and line for: no such file, not UTF-8, a missing column, a bad id, a key twice
+    (where keys are to be `unique`).
     """
     path = Path(path)
     if not path.is_file():
@@ -46,7 +47,7 @@ def iter_table(path: str | Path, allow_empty_value: bool = False) -> Iterator[tu
             value = value.strip()
             if not value and not allow_empty_value:
                 raise UserError(f"{where}: {key} has no value; expected 'key value'")
-            if key in seen:
+            if unique and key in seen:
                 raise UserError(f"{where}: {key} appears twice")
             seen.add(key)
             yield key, value

@@ -6,10 +6,12 @@ the score of a bootstrap sample is one matrix product away (Efron 1979; for such
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+_CELLS = 1 << 22  # of one block of weights: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -33,32 +35,72 @@ class Measure:
         return self.combine(weights @ self.stats)
 
 
+def quotient(sums: np.ndarray) -> np.ndarray:
+    """Summed parts over summed wholes: (R, 2) to (R,)."""
+    return sums[:, 0] / np.maximum(sums[:, 1], 1e-12)
+
+
+def root(sums: np.ndarray) -> np.ndarray:
+    """The square root of the quotient: a root mean square."""
+    return np.sqrt(quotient(sums))
+
+
+@dataclass(frozen=True)
+class Bleu:
+    """Sums of BLEU statistics (R, 2 * order + 2) to BLEU-n in percent (R,)."""
+
+    n: int
+
+    def __call__(self, sums: np.ndarray) -> np.ndarray:
+        n, order = self.n, sums.shape[1] // 2 - 1
+        # The constants by which pycocoevalcap avoids 0/0.
+        precisions = (sums[:, :n] + 1e-15) / (sums[:, order : order + n] + 1e-9)
+        length = (sums[:, -2] + 1e-15) / (sums[:, -1] + 1e-9)
+        brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / length))
+        return 100.0 * np.exp(np.log(precisions).mean(1)) * brevity
+
+
 def mean(scores: Sequence[float] | np.ndarray, scale: float = 100.0) -> Measure:
     """The mean of one score an image, times `scale`. NaN marks an image that does not count."""
     scores = np.asarray(scores, np.float64)
     counts = np.isfinite(scores)
-    stats = np.stack([np.where(counts, scores, 0.0), counts], axis=1)
-    return Measure(stats, lambda sums: scale * sums[:, 0] / np.maximum(sums[:, 1], 1e-12))
+    return Measure(np.stack([np.where(counts, scale * scores, 0.0), counts], axis=1), quotient)
 
 
 def ratio(parts: Sequence[float] | np.ndarray, wholes: Sequence[float] | np.ndarray, scale: float = 100.0) -> Measure:
     """The sum of `parts` over the sum of `wholes`, times `scale`: errors over reference length, say."""
-    stats = np.stack([np.asarray(parts, np.float64), np.asarray(wholes, np.float64)], axis=1)
-    return Measure(stats, lambda sums: scale * sums[:, 0] / np.maximum(sums[:, 1], 1e-12))
-
-
-def pool(measures: Sequence[Measure]) -> Measure:
-    """Several hypotheses an image (draws, annotators) as one measure: their statistics add up, image by image."""
-    return Measure(np.sum([m.stats for m in measures], axis=0), measures[0].combine)
+    return Measure(np.stack([scale * np.asarray(parts, np.float64), np.asarray(wholes, np.float64)], axis=1), quotient)
 
 
 def resamples(images: int, count: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each of `count` bootstrap samples of `images` images takes each image: float64 (count, images)."""
+    return np.concatenate(list(blocks(images, count, seed)))
+
+
+def blocks(images: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    """The rows of `resamples` in blocks of bounded size."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(images, np.full(images, 1.0 / images), size=count).astype(np.float64)
+    size = max(1, _CELLS // images)
+    for first in range(0, count, size):
+        drawn = rng.integers(images, size=(min(size, count - first), images))
+        yield np.stack([np.bincount(row, minlength=images) for row in drawn]).astype(np.float64)
+
+
+def resample(measures: Sequence[Measure], images: int, count: int, seed: int) -> np.ndarray:
+    """The scores of all `measures` in the same bootstrap samples: float64 (count, measures)."""
+    return np.concatenate([np.stack([m.resampled(w) for m in measures], 1) for w in blocks(images, count, seed)])
 
 
 def interval(scores: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """The percentile interval of bootstrap scores (R,)."""
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def p_value(difference: float, sampled: np.ndarray) -> float:
+    """Two-sided: how often bootstrap differences (R,), moved to a true difference of 0, are as large as `difference`.
+
+    (Riezler and Maxwell 2005.) Never 0: the difference itself counts as one more sample.
+    """
+    extreme = np.abs(sampled - sampled.mean()) >= abs(difference) - 1e-12
+    return float((extreme.sum() + 1) / (len(sampled) + 1))

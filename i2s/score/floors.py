@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-ORDER = 4  # of the longest n-grams
+from i2s.score.captions import ORDER, References, bleu, cider
 
 
 def random_others(references: Sequence[Sequence[str]], draws: int, seed: int) -> list[list[str]]:
@@ -21,20 +21,35 @@ def random_others(references: Sequence[Sequence[str]], draws: int, seed: int) ->
 
 
 def best_constant(
-    references: Sequence[Sequence[str]], seed: int = 0, max_images: int = 2000, shortlist: float = 0.1
+    train: Sequence[Sequence[str]],
+    dev: Sequence[Sequence[str]] = (),
+    seed: int = 0,
+    max_images: int = 2000,
+    shortlist: float = 0.1,
+    finalists: int = 50,
 ) -> str:
-    """The training caption that scores best when said of every training image; texts are space-separated tokens.
+    """The training caption that scores best when said of every image; texts are space-separated tokens.
 
-    Every caption of (a sample of) the training images is tried: of the `shortlist` share with the highest corpus
-    BLEU-4, the one with the highest product of BLEU-4 and CIDEr, so that the floor is high for both. That is fast
-    because a constant's n-gram matches are look-ups.
+    Every caption of (a sample of) the training images is tried on them: of the `shortlist` share with the highest
+    corpus BLEU-4, those with the highest product of BLEU-4 and CIDEr, so that the floor is high for both. That is fast
+    because a constant's n-gram matches are look-ups. Of the first `finalists`, the best one on `dev` is chosen.
     """
-    if len(references) > max_images:
-        references = random.Random(seed).sample(list(references), max_images)
-    captions = sorted({ref for refs in references for ref in refs})
-    bleu, cider = _constant_bleu(references), _constant_cider(references)
-    captions.sort(key=bleu, reverse=True)
-    return max(captions[: max(1, round(shortlist * len(captions)))], key=lambda c: bleu(c) * cider(c))
+    if len(train) > max_images:
+        train = random.Random(seed).sample(list(train), max_images)
+    captions = sorted({ref for refs in train for ref in refs})
+    bleu_of, cider_of = _constant_bleu(train), _constant_cider(train)
+    captions.sort(key=bleu_of, reverse=True)
+    captions = captions[: max(1, round(shortlist * len(captions)))]
+    captions.sort(key=lambda caption: bleu_of(caption) * cider_of(caption), reverse=True)
+    if not dev:
+        return captions[0]
+    unseen = References(dev)
+
+    def product(caption: str) -> float:
+        said = [caption] * len(unseen)
+        return bleu(said, unseen)["BLEU-4"].value * cider(said, unseen).value
+
+    return max(captions[:finalists], key=product)
 
 
 def _constant_bleu(references: Sequence[Sequence[str]]) -> Callable[[str], float]:
@@ -57,7 +72,7 @@ def _constant_bleu(references: Sequence[Sequence[str]]) -> Callable[[str], float
     def closest(length: int) -> int:
         return sum(min((abs(n - length), n) for n in of_image)[1] for of_image in lengths)
 
-    def bleu(caption: str) -> float:
+    def score(caption: str) -> float:
         length = len(caption.split())
         if length < ORDER:
             return 0.0
@@ -68,7 +83,7 @@ def _constant_bleu(references: Sequence[Sequence[str]]) -> Callable[[str], float
         brevity = min(1.0, float(np.exp(1 - closest(length) / (images * length))))
         return brevity * float(np.prod(precisions)) ** (1 / ORDER)
 
-    return bleu
+    return score
 
 
 def _constant_cider(references: Sequence[Sequence[str]]) -> Callable[[str], float]:
@@ -98,7 +113,7 @@ def _constant_cider(references: Sequence[Sequence[str]]) -> Callable[[str], floa
     def penalty(difference: int) -> float:
         return float(np.exp(-(difference**2) / (2 * 6.0**2)))
 
-    def cider(caption: str) -> float:
+    def score(caption: str) -> float:
         counts = _ngrams(caption)
         length = len(caption.split())
         return sum(
@@ -107,7 +122,7 @@ def _constant_cider(references: Sequence[Sequence[str]]) -> Callable[[str], floa
             for other, summed in total[gram].items()
         )
 
-    return cider
+    return score
 
 
 def most_frequent(sequences: Sequence[str]) -> str:

@@ -3,61 +3,180 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from i2s.asr import RECOGNISERS
-from i2s.corpus.tables import read_int_table, read_table
+from i2s.corpus.tables import iter_table, read_int_table, read_table
 from i2s.errors import UserError
-from i2s.score.text import normalise
+from i2s.score.text import Tokeniser
 
 
 @dataclass
 class Inputs:
-    """Sequences are space-separated tokens: normalised words, or units. All dicts are in C-locale order of their keys.
+    """Sequences are space-separated tokens: words, or units. All dicts are in C-locale order of their keys.
 
     `references`: image -> utterance -> sequence. `system`: image -> sequence; `predicted`: the same before synthesis
-    (units only). `train`: the references of each training image. `voice`, `resynth`: utterance -> sequence heard in
-    one recording of each image, and in its units spoken again.
+    (units only). `train`, `dev`: the references of each of their images. `voice`, `resynth`: utterance -> sequence
+    heard in one recording of each image, and in its units spoken again. `constant`: the best constant caption, where it
+    was chosen already, and what was heard when it was spoken. `noise`: image -> what was heard in noise. `samples`:
+    other things that the system said of an image. `second`: the same of another recogniser; `read_by` names this one.
     """
 
     references: dict[str, dict[str, str]]
     system: dict[str, str]
     predicted: dict[str, str] = field(default_factory=dict)
     train: list[list[str]] = field(default_factory=list)
+    dev: list[list[str]] = field(default_factory=list)
     voice: dict[str, str] = field(default_factory=dict)
     resynth: dict[str, str] = field(default_factory=dict)
+    constant: tuple[str, str] | None = None
+    noise: dict[str, str] = field(default_factory=dict)
+    samples: dict[str, list[str]] = field(default_factory=dict)
+    second: Inputs | None = None
+    read_by: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the references: two systems can be compared if theirs are the same."""
+        return hashlib.sha256(json.dumps(self.references).encode()).hexdigest()[:16]
 
 
-def read_captions(data: Path, system: Path, asr: str, train: Path | None, ceilings: Path | None) -> Inputs:
+@dataclass(frozen=True)
+class Splits:
+    """Folders that a scoring run reads beside the test data and the system: each may be missing."""
+
+    train: Path | None = None
+    dev: Path | None = None
+    ceilings: Path | None = None
+
+
+def read_captions(
+    data: Path, system: Path, asr: str, splits: Splits, tokens: str = "auto", second: str = ""
+) -> tuple[Inputs, Tokeniser]:
     """Read what caption scores need. Raises UserError naming file and id where the tables do not fit together."""
-    references = by_image(data / "utt2image", _words(data / "text"), data / "text")
-    heard = system / "transcripts" / asr
-    return Inputs(
-        references=references,
-        system=_complete(_words(heard, allow_empty=True), references, heard),
-        train=_train(train, _words(train / "text")) if train and (train / "text").is_file() else [],
-        voice=_ceiling(ceilings, f"voice/transcripts/{asr}", references),
-        resynth=_ceiling(ceilings, f"resynth/transcripts/{asr}", references),
-    )
+    spoken = read_table(data / "text")
+    tokenise = Tokeniser.choose(tokens, spoken.values())
+
+    def words(path: Path) -> dict[str, str]:
+        return tokenised(read_table(path, allow_empty_value=True), tokenise)
+
+    def others(split: Path | None) -> list[list[str]]:
+        if not split or not (split / "text").is_file():
+            return []
+        return grouped(read_table(split / "utt2image"), words(split / "text"))
+
+    references = by_image(data / "utt2image", tokenised(spoken, tokenise), data / "text")
+    train, dev = others(splits.train), others(splits.dev)
+
+    def heard_by(name: str) -> Inputs:
+        heard = system / "transcripts" / name
+        constant, noise = None, system / "noise" / "transcripts" / name
+        if splits.ceilings and (said := splits.ceilings / "constant" / "text").is_file():
+            spoken_again = said.with_name("transcripts") / name
+            if spoken_again.is_file():
+                constant = (next(iter(words(said).values())), next(iter(words(spoken_again).values())))
+        return Inputs(
+            references=references,
+            system=complete(words(heard), references, heard),
+            train=train,
+            dev=dev,
+            voice=_ceiling(splits.ceilings, f"voice/transcripts/{name}", references, words),
+            resynth=_ceiling(splits.ceilings, f"resynth/transcripts/{name}", references, words),
+            constant=constant,
+            noise=_known(words(noise), references, noise) if noise.is_file() else {},
+            read_by=label(heard),
+        )
+
+    inputs = heard_by(asr)
+    inputs.second = heard_by(second) if second else None
+    return inputs, tokenise
 
 
-def read_units(data: Path, system: Path, units: Path, train: Path | None, ceilings: Path | None) -> Inputs:
+def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
     """Read what unit scores need, from the units of `units`/<name of the data directory>/units."""
-    table = units / data.resolve().name / "units"
-    references = by_image(data / "utt2image", _units(table), table)
+
+    def table_of(split: Path) -> Path:
+        return units / split.resolve().name / "units"
+
+    def others(split: Path | None) -> list[list[str]]:
+        if not split or not table_of(split).is_file():
+            return []
+        return grouped(read_table(split / "utt2image"), _units(table_of(split)))
+
+    references = by_image(data / "utt2image", _units(table_of(data)), table_of(data))
     said = system / "reencoded_units"
     predicted = system / "units"
-    train_table = units / train.resolve().name / "units" if train else None
     return Inputs(
         references=references,
-        system=_complete(_units(said), references, said),
-        predicted=_complete(_units(predicted), references, predicted) if predicted.is_file() else {},
-        train=_train(train, _units(train_table)) if train and train_table and train_table.is_file() else [],
-        voice=_ceiling(ceilings, "voice/reencoded_units", references),
-        resynth=_ceiling(ceilings, "resynth/reencoded_units", references),
+        system=complete(_units(said), references, said),
+        predicted=complete(_units(predicted), references, predicted) if predicted.is_file() else {},
+        train=others(splits.train),
+        dev=others(splits.dev),
+        voice=_ceiling(splits.ceilings, "voice/reencoded_units", references, _units),
+        resynth=_ceiling(splits.ceilings, "resynth/reencoded_units", references, _units),
     )
+
+
+@dataclass(frozen=True)
+class Files:
+    """Plain tables `id text` of any system. Ids are images', or `utt2image` maps them to images.
+
+    An image's references may be in several files, or in several lines of one.
+    """
+
+    hypotheses: Path
+    references: tuple[Path, ...]
+    train: tuple[Path, ...] = ()
+    dev: tuple[Path, ...] = ()
+    samples: Path | None = None
+    utt2image: tuple[Path, ...] = ()
+
+
+def read_files(files: Files, tokens: str = "auto", units: bool = False) -> tuple[Inputs, Tokeniser]:
+    """Read plain tables. Raises UserError naming file and id where they do not fit together."""
+    image_of: dict[str, str] = {}
+    for path in files.utt2image:
+        image_of |= read_table(path)
+    spoken = {path: list(iter_table(path, unique=False)) for path in files.references}
+    tokenise = Tokeniser.choose("words" if units else tokens, (text for rows in spoken.values() for _, text in rows))
+
+    def many(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+        """image -> a name for each reference of it -> its tokens"""
+        out: dict[str, dict[str, str]] = {}
+        for path in paths:
+            rows = spoken.get(path) or list(iter_table(path, allow_empty_value=True, unique=False))
+            for (key, _), said in zip(rows, tokenise([text for _, text in rows]), strict=True):
+                of_image = out.setdefault(image_of.get(key, key), {})
+                if said:
+                    of_image[f"{key} {len(of_image)}"] = said
+        return {image: out[image] for image in sorted(out, key=str.encode)}
+
+    references = many(files.references)
+    if not references:
+        raise UserError(f"{files.references[0]}: holds no references")
+    if bare := [image for image, of_image in references.items() if not of_image]:
+        raise UserError(f"{files.references[0]}: {some(bare)} without any word to compare with; complete or drop them")
+    heard = tokenised(read_table(files.hypotheses, allow_empty_value=True), tokenise)
+    samples = many([files.samples]) if files.samples else {}
+    return (
+        Inputs(
+            references=references,
+            system=complete(heard, references, files.hypotheses),
+            train=[list(refs.values()) for refs in many(files.train).values() if refs],
+            dev=[list(refs.values()) for refs in many(files.dev).values() if refs],
+            samples={image: list(said.values()) for image, said in samples.items() if image in references},
+        ),
+        tokenise,
+    )
+
+
+def tokenised(table: dict[str, str], tokenise: Tokeniser) -> dict[str, str]:
+    """The table with the tokens of its texts."""
+    return dict(zip(table, tokenise(list(table.values())), strict=True))
 
 
 def by_image(utt2image: Path, sequences: dict[str, str], where: Path) -> dict[str, dict[str, str]]:
@@ -66,17 +185,26 @@ def by_image(utt2image: Path, sequences: dict[str, str], where: Path) -> dict[st
     Raises UserError for an utterance that utt2image does not know, and for an image left without any.
     """
     image_of = read_table(utt2image)
-    grouped: dict[str, dict[str, str]] = {image: {} for image in sorted(set(image_of.values()), key=str.encode)}
+    groups: dict[str, dict[str, str]] = {image: {} for image in sorted(set(image_of.values()), key=str.encode)}
     for utterance in sorted(sequences, key=str.encode):
         if utterance not in image_of:
             raise UserError(f"{where}: {utterance} is not in {utt2image}; run utils/validate_data_dir.sh")
         if sequences[utterance]:
-            grouped[image_of[utterance]][utterance] = sequences[utterance]
-    if not grouped:
+            groups[image_of[utterance]][utterance] = sequences[utterance]
+    if not groups:
         raise UserError(f"{utt2image}: names no image")
-    if bare := [image for image, of_image in grouped.items() if not of_image]:
-        raise UserError(f"{where}: {_some(bare)} of {utt2image} without any reference; complete it, or drop them")
-    return grouped
+    if bare := [image for image, of_image in groups.items() if not of_image]:
+        raise UserError(f"{where}: {some(bare)} of {utt2image} without any reference; complete it, or drop them")
+    return groups
+
+
+def grouped(image_of: dict[str, str], sequences: dict[str, str]) -> list[list[str]]:
+    """The sequences of each image. Images without any are no fault here."""
+    groups: dict[str, list[str]] = {}
+    for utterance, image in image_of.items():
+        if sequences.get(utterance):
+            groups.setdefault(image, []).append(sequences[utterance])
+    return [groups[image] for image in sorted(groups, key=str.encode)]
 
 
 def about_recogniser(transcripts: Path) -> dict[str, object]:
@@ -96,50 +224,53 @@ def about_recogniser(transcripts: Path) -> dict[str, object]:
     return about
 
 
-def _words(path: Path, allow_empty: bool = False) -> dict[str, str]:
-    return {key: normalise(value) for key, value in read_table(path, allow_empty_value=allow_empty).items()}
+def label(transcripts: Path) -> str:
+    """The recogniser's name, with its caption language model where it has one: that can write captions by itself."""
+    about = about_recogniser(transcripts)
+    return f"{about['name']} + caption LM" if about["caption_lm"] else str(about["name"])
+
+
+def complete(hypotheses: dict[str, str], references: Collection[str], where: Path) -> dict[str, str]:
+    """The hypotheses in the order of the references. Raises UserError unless both have the same images."""
+    if missing := [image for image in references if image not in hypotheses]:
+        raise UserError(f"{where}: lacks {some(missing)} that the references have; run its stage again")
+    return _known(hypotheses, references, where)
+
+
+def _known(hypotheses: dict[str, str], references: Collection[str], where: Path) -> dict[str, str]:
+    """The hypotheses in the order of the references. Raises UserError if one is of no image that they know."""
+    if unknown := [image for image in hypotheses if image not in references]:
+        raise UserError(f"{where}: has {some(unknown)} that the references lack; is it of another split?")
+    return {image: hypotheses[image] for image in references if image in hypotheses}
+
+
+def some(ids: list[str]) -> str:
+    """How many, and the first three."""
+    shown = ", ".join(ids[:3])
+    return f"{len(ids)} ids ({shown}{', ...' if len(ids) > 3 else ''})"
 
 
 def _units(path: Path) -> dict[str, str]:
     return {key: " ".join(map(str, row)) for key, row in read_int_table(path).items()}
 
 
-def _train(train: Path | None, sequences: dict[str, str]) -> list[list[str]]:
-    """Grouped by image. Training images without a reference are no fault here."""
-    assert train is not None
-    grouped: dict[str, list[str]] = {}
-    for utterance, image in read_table(train / "utt2image").items():
-        if sequences.get(utterance):
-            grouped.setdefault(image, []).append(sequences[utterance])
-    return [grouped[image] for image in sorted(grouped, key=str.encode)]
-
-
-def _complete(hypotheses: dict[str, str], references: Collection[str], where: Path) -> dict[str, str]:
-    """The hypotheses in the order of the references. Raises UserError unless both have the same images."""
-    if missing := [image for image in references if image not in hypotheses]:
-        raise UserError(f"{where}: lacks {_some(missing)} that the references have; run its stage again")
-    if unknown := [image for image in hypotheses if image not in references]:
-        raise UserError(f"{where}: has {_some(unknown)} that the references lack; is it of another split?")
-    return {image: hypotheses[image] for image in references}
-
-
-def _ceiling(ceilings: Path | None, table: str, references: dict[str, dict[str, str]]) -> dict[str, str]:
+def _ceiling(
+    ceilings: Path | None,
+    table: str,
+    references: dict[str, dict[str, str]],
+    read: Callable[[Path], dict[str, str]],
+) -> dict[str, str]:
     """What was heard in one utterance of each image; {} where the table is not there."""
     path = ceilings / table if ceilings else None
     if path is None or not path.is_file():
         return {}
-    heard = _units(path) if path.name == "reencoded_units" else _words(path, allow_empty=True)
+    heard = read(path)
     image_of = {utterance: image for image, of_image in references.items() for utterance in of_image}
     if unknown := [utterance for utterance in heard if utterance not in image_of]:
-        raise UserError(f"{path}: has {_some(unknown)} that the references lack; is it of another split?")
+        raise UserError(f"{path}: has {some(unknown)} that the references lack; is it of another split?")
     taken: dict[str, str] = {}
     for utterance in heard:
         if other := taken.get(image_of[utterance]):
             raise UserError(f"{path}: {other} and {utterance} are of one image; expected one utterance an image")
         taken[image_of[utterance]] = utterance
     return {utterance: heard[utterance] for utterance in sorted(heard, key=str.encode)}
-
-
-def _some(ids: list[str]) -> str:
-    shown = ", ".join(ids[:3])
-    return f"{len(ids)} ids ({shown}{', ...' if len(ids) > 3 else ''})"

