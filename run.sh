@@ -84,8 +84,8 @@ conf() { # a recipe's own file comes before the project's
 running=''
 note_stage() { # the stage that has ended, for utils/results.sh
   if [ -n "$running" ]; then
-    printf '%s\t' "$(date +%FT%T)" "$commit" "$running" "$((SECONDS - began))" "$system_dir" >>"$exp/stages.tsv"
-    printf '%s\n' "$command" >>"$exp/stages.tsv"
+    printf '%s\t%s\t%s\t%s\t%s\t%s\n' \
+      "$(date +%FT%T)" "$commit" "$running" "$((SECONDS - began))" "$system_dir" "$command" >>"$exp/stages.tsv"
     running=''
   fi
 }
