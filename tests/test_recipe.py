@@ -23,7 +23,8 @@ KILLS = int(os.environ.get("I2S_TEST_KILLS", "4"))
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """What stages 6 and 9 made: units, spoken descriptions and re-spoken references."""
-    wavs = [f for f in folder.glob("exp/**/wav/*.wav") if not {"constant", "noise"} & set(f.parts)]  # those are of stage 10
+    of_stage_10 = {"constant", "noise"}
+    wavs = [f for f in folder.glob("exp/**/wav/*.wav") if not of_stage_10 & set(f.parts)]
     files = [*folder.glob("exp/units_*/*/units"), *wavs, *folder.glob("exp/**/test/units")]
     assert len(files) > 10
     return {str(f.relative_to(folder)): f.read_bytes() for f in files}
