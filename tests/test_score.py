@@ -26,7 +26,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from i2s.corpus.tables import write_table
 from i2s.errors import UserError
 from i2s.score import meteor as meteor_module
-from i2s.score.bootstrap import Measure, interval, mean, p_value, ratio, resamples
+from i2s.score.bootstrap import Measure, blocks, interval, mean, p_value, ratio
 from i2s.score.captions import bleu, caption_measures, cider
 from i2s.score.floors import best_constant, most_frequent, random_others
 from i2s.score.inputs import Inputs, Splits, read_captions
@@ -261,7 +261,7 @@ def test_unit_error_rates_nearest_and_mean() -> None:
 
 def test_resampled_scores_are_those_of_the_resampled_corpus() -> None:
     references, hypotheses = captions(12, 3, 5), [refs[0] for refs in captions(12, 1, 6)]
-    weights = resamples(12, 3, seed=1)
+    weights = next(blocks(12, 3, seed=1))
     sampled = bleu(hypotheses, references)["BLEU-2"].resampled(weights)
     for row, score in zip(weights, sampled, strict=True):
         taken = [i for i in range(12) for _ in range(int(row[i]))]
@@ -271,7 +271,7 @@ def test_resampled_scores_are_those_of_the_resampled_corpus() -> None:
 
 def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
     rng = np.random.default_rng(0)
-    weights = resamples(80, 400)
+    weights = next(blocks(80, 400, seed=0))
 
     def covers(measure: Measure, truth: float) -> bool:
         low, high = interval(measure.resampled(weights))
@@ -286,7 +286,7 @@ def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
 
 def test_p_values_of_no_difference_are_uniform_and_of_a_large_one_small() -> None:
     rng = np.random.default_rng(1)
-    weights = resamples(60, 300, seed=2)
+    weights = next(blocks(60, 300, seed=2))
     values = []
     for _ in range(200):
         difference = mean(rng.normal(0, 1, 60))

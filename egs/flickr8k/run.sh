@@ -2,7 +2,7 @@
 # Flickr8k: 8,000 photos with five written captions each, spoken by a voice. Options: run.sh --help
 set -euo pipefail
 # Speech is read back by a recogniser that knows nothing of the captions, so that scores compare with published ones.
-defaults=(--image-feats resnet50 --num-units 200 --unit-bpe 4000 --search-args length_penalty=0.7 --asr whisper
+defaults=(--image-feats resnet50 --num-units 200 --unit-bpe 4000 --search-args length_penalty=0.3 --asr whisper
   --i2u-config conf/i2u_transformer.yaml --u2s-config conf/u2s_fast.yaml)
 # shellcheck disable=SC2034 # own and help_message are read by recipe_options.sh
 own=(--flickr8k-dir) help_message="Usage: egs/flickr8k/run.sh [options]

@@ -45,6 +45,8 @@ def main() -> None:
     options.add_argument("images", type=Path, metavar="IMAGES_SCP")
     options.add_argument("out", type=Path, metavar="OUT_DIR")
     args = options.parse_args()
+    if args.views < 1:
+        raise UserError(f"--views {args.views}: must be at least 1, the photo itself")
     job = parse_job(args.job)
     names = {
         kind: args.out / f"{kind}.{job[0]}"
@@ -59,8 +61,6 @@ def main() -> None:
     todo = dict(share(list(table.items()), job))
     source = IMAGE_FEATURES.get(args.image_feats)(args.image_weights)
     published = isinstance(source, BottomUpFiles)
-    if args.views < 1:
-        raise UserError(f"--views {args.views}: must be at least 1, the photo itself")
     if published and args.views > 1:
         raise UserError("--views: published files hold no features of changed copies; leave it at 1")
     bad: dict[str, str] = {}

@@ -3,14 +3,14 @@ left in it, because the phases of the spectrum are random: what a recogniser hea
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from i2s.audio import read_wav, write_wav
+from i2s.bin.speak import utterance_seed
 from i2s.cli import parser, run
-from i2s.corpus.tables import read_table, write_table
+from i2s.corpus.tables import evenly, read_table, write_table
 
 
 def main() -> None:
@@ -21,12 +21,10 @@ def main() -> None:
     options.add_argument("out", type=Path, metavar="OUT_DIR", help="gets wav.scp and wav/")
     args = options.parse_args()
     speech, wavs = read_table(args.wav_scp), {}
-    ordered = sorted(speech, key=str.encode)
-    number = min(args.number, len(ordered))
-    for key in (ordered[i * len(ordered) // number] for i in range(number)):
+    for key in evenly(speech, args.number):
         wav, rate = read_wav(speech[key])
         wavs[key] = args.out / "wav" / f"{key}.wav"
-        write_wav(wavs[key], noise_like(wav, zlib.crc32(f"{args.seed} {key}".encode())), rate)
+        write_wav(wavs[key], noise_like(wav, utterance_seed(key, args.seed)), rate)
     write_table(args.out / "wav.scp", wavs)
 
 

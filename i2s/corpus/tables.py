@@ -58,6 +58,13 @@ def read_table(path: str | Path, allow_empty_value: bool = False) -> dict[str, s
     return dict(iter_table(path, allow_empty_value))
 
 
+def evenly(keys: Iterable[str], count: int) -> list[str]:
+    """`count` of the keys (all, if there are fewer), evenly spaced over their C-locale order."""
+    ordered = sorted(keys, key=str.encode)
+    count = min(count, len(ordered))
+    return [ordered[i * len(ordered) // count] for i in range(count)]
+
+
 def write_table(path: str | Path, rows: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
     """Write rows sorted by key in C locale, whole or not at all."""
     items = rows.items() if isinstance(rows, Mapping) else rows

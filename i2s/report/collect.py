@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from i2s.archive import Matrices
-from i2s.corpus.tables import read_int_table, read_table
+from i2s.corpus.tables import evenly, read_int_table, read_table
 from i2s.errors import UserError
 from i2s.progress import track
 from i2s.report.matches import match_orders
@@ -135,8 +135,7 @@ class Source:
 
         With them the best, the median and the worst of all by the main measure: successes and failures alike.
         """
-        count = min(count, len(self.described))
-        chosen = {self.described[i * len(self.described) // count] for i in range(count)}
+        chosen = set(evenly(self.described, count))
         scores = {image: scores_of(self.systems[0].per_image.get(image, {}), "system") for image in self.described}
         measure = main_measure([scores[image] for image in self.described])
         ranked = sorted(

@@ -72,13 +72,9 @@ def ratio(parts: Sequence[float] | np.ndarray, wholes: Sequence[float] | np.ndar
     return Measure(np.stack([scale * np.asarray(parts, np.float64), np.asarray(wholes, np.float64)], axis=1), quotient)
 
 
-def resamples(images: int, count: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each of `count` bootstrap samples of `images` images takes each image: float64 (count, images)."""
-    return np.concatenate(list(blocks(images, count, seed)))
-
-
 def blocks(images: int, count: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of `resamples` in blocks of bounded size."""
+    """How often each of `count` bootstrap samples of `images` images takes each image: float64 (count, images) in all,
+    in blocks of bounded size."""
     rng = np.random.default_rng(seed)
     size = max(1, _CELLS // images)
     for first in range(0, count, size):

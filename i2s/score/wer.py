@@ -29,10 +29,6 @@ class Edits:
         """The sum of rows as `error_rate` returns them."""
         return cls(*(int(total) for total in rows.sum(0)))
 
-    @property
-    def errors(self) -> int:
-        return self.substitutions + self.insertions + self.deletions
-
 
 def error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[Measure, np.ndarray]:
     """Token error rate in percent (it can exceed 100) against one reference each.
