@@ -77,8 +77,8 @@ def write_scores(folder: Path, cider: dict[str, float]) -> None:
     results = {
         "settings": {"asr": {"name": "vosk", "caption_lm": False}, "ceilings": "exp/ceilings/test"},
         "notes": [EVIL],
-        "captions": {"rows": rows, "comparisons": [comparison]},
-        "tones": {"rows": tones},
+        "captions": {"rows": rows, "comparisons": [comparison], "places": [place("constant", CIDEr=20.0)]},
+        "tones": {"rows": tones, "places": [place("none", **{"tone gap": 37.5})]},
         "run": {"seconds": 3},
     }
     results["settings"]["units"] = {"folder": "exp/units", "mean_length": 2.0}
@@ -98,6 +98,11 @@ def write_scores(folder: Path, cider: dict[str, float]) -> None:
 
 def row(key: str, name: str, kind: str, scores: dict[str, Any], **more: str) -> dict[str, Any]:
     return {"key": key, "name": name, "kind": kind, "images": 3, "references": 2.0, "scores": scores, **more}
+
+
+def place(floor: str, **scores: float) -> dict[str, Any]:
+    found = {m: {"value": value, "low": value - 1.0, "high": value + 1.0} for m, value in scores.items()}
+    return {"system": "system", "floor": floor, "ceiling": "voice", "scores": found}
 
 
 def write_training() -> None:

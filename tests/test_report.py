@@ -27,7 +27,7 @@ from i2s.report.collect import Source
 from i2s.report.curves import learning_curves, unit_statistics
 from i2s.report.matches import match_orders
 from i2s.report.tables import lower_is_better, tables
-from tests.report_recipe import EVIL, FIRST, HEARD, IMAGES, SECONDS, UNITS, make, make_recipe
+from tests.report_recipe import EVIL, FIRST, HEARD, IMAGES, SECONDS, UNITS, make, make_recipe, place, row
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -139,10 +139,20 @@ def test_tables_take_any_measure_and_know_which_way_is_up(recipe: Path) -> None:
     assert {"WER", "tone gap (tones)"} <= (lower := lower_is_better(results)) and not {"CIDEr", "BLEU-4"} & lower
     captions, tones = tables([results], [{}])
     assert captions.measures == ["CIDEr", "BLEU-4", "WER"] and tones.measures == ["tone gap"]
-    assert [(s.measure, s.places) for s in captions.stands] == [("CIDEr", [pytest.approx(20.0)])]
-    assert tones.stands[0].places == [pytest.approx(37.5)]  # 5, where 8 is the floor and 0 the ceiling
+    assert [(s.measure, s.places) for s in captions.stands] == [("CIDEr", [20.0])]
+    assert [(r.kind, r.system) for r in captions.stands[0].rows] == [("floor", None), ("system", 0), ("ceiling", None)]
+    assert tones.stands[0].places == [37.5]
     results["captions"]["rows"][0]["scores"]["CIDEr"] = float("nan")
     assert tables([results], [{}])[0].stands == []
+
+
+def test_the_place_shown_is_that_below_the_highest_ceiling(recipe: Path) -> None:
+    results = json.loads(Path("exp/sys/test/results.json").read_text())
+    people = place("constant", CIDEr=15.0) | {"ceiling": "reference"}
+    results["captions"]["rows"].append(row("reference", "people", "ceiling", {"CIDEr": 55.0}))
+    results["captions"]["places"].append(people)
+    (stand,) = tables([results], [{}])[0].stands
+    assert stand.places == [15.0] and [r.name for r in stand.rows][-1] == "people" and len(stand.rows) == 4
 
 
 def test_two_systems_side_by_side(recipe: Path) -> None:

@@ -1,7 +1,8 @@
 """Score tables of the page, from results.json and per_image.json, whatever rows and measures these hold.
 
-A part of results.json is an object with `rows`; a row has `key`, `name`, `kind` (floor, system, ceiling) and `scores`,
-measure -> {"value", "low", "high"}. A part of an image in per_image.json is row -> {"said", "scores"}.
+A part of results.json is an object with `rows` and `places`; a row has `key`, `name`, `kind` (floor, system, ceiling)
+and `scores`, measure -> {"value", "low", "high"}; a place has the keys of three such rows and `scores`. A part of an
+image in per_image.json is row -> {"said", "scores"}.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class TableRow:
 
 @dataclass
 class Stand:
-    """Where systems stand by one measure; `places`: 0 is the best floor, 100 the best ceiling."""
+    """Where systems stand by one measure; `places`: 0 is the floor, 100 the highest ceiling."""
 
     measure: str
     rows: list[TableRow]
@@ -59,10 +60,7 @@ class Versus:
 
 @dataclass
 class Table:
-    """A part of the results. `decimals`: how many places each measure is shown with.
-
-    `same_references`: whether systems stand beside ceilings with as many references as these have.
-    """
+    """A part of the results. `decimals`: how many places each measure is shown with."""
 
     key: str
     title: str
@@ -70,7 +68,6 @@ class Table:
     decimals: dict[str, int]
     rows: list[TableRow]
     stands: list[Stand] = field(default_factory=list)
-    same_references: bool = False
     comparisons: list[tuple[str, dict[str, Score], bool]] = field(default_factory=list)
     versus: list[Versus] = field(default_factory=list)
 
@@ -136,10 +133,7 @@ def tables(results: Sequence[dict[str, Any]], per_image: Sequence[dict[str, Any]
         table = Table(part, _TITLES.get(part, part.capitalize()), measures, places, rows)
         table.comparisons = _comparisons(results[0][part], raw)
         worse = {m for m in measures if measure_name(part, m) in lower}
-        # The same references on both sides, where the results have such a row.
-        fair = [_named(of, "system_as_ceilings") or _named(of, "system") for of in (raw, second)]
-        table.same_references = _named(raw, "system_as_ceilings") is not None
-        table.stands = _stands(rows, [row for row in fair if row], worse)
+        table.stands = _stands([of[part] for of in results if part in of])
         if second:
             table.versus = _versus(part, _named(raw, "system"), _named(second, "system"), per_image, worse)
         found.append(table)
@@ -205,24 +199,23 @@ def _comparisons(part: dict[str, Any], rows: list[dict[str, Any]]) -> list[tuple
     return found
 
 
-def _stands(rows: list[TableRow], fair: list[dict[str, Any]], worse: set[str]) -> list[Stand]:
-    """By each measure of both floors and ceilings. `fair`: the row of each system that is compared with ceilings."""
-    stands = []
-    systems = [_row(row, number) for number, row in enumerate(fair)]
-    bounds = {kind: [row for row in rows if row.kind == kind] for kind in ("floor", "ceiling")}
-    for measure in systems[0].scores if systems else ():
-        floors, ceilings = ([r.scores[measure].value for r in bounds[k] if measure in r.scores] for k in bounds)
-        if floors and ceilings:
-            best = min if measure in worse else max
-            floor, ceiling = best(floors), best(ceilings)
-            shown = [r for r in (*bounds["floor"], *systems, *bounds["ceiling"]) if measure in r.scores]
-            places = [
-                100 * (row.scores[measure].value - floor) / (ceiling - floor) if ceiling != floor else None
-                for row in systems
-                if measure in row.scores
-            ]
-            stands.append(Stand(measure, shown, places))
-    return stands
+def _stands(parts: Sequence[dict[str, Any]]) -> list[Stand]:
+    """Where the results of each system, one or two, put it between its floor and its highest ceiling."""
+    found: list[Stand] = []
+    for measure in dict.fromkeys(m for place in parts[0].get("places", []) for m in place["scores"]):
+        # Ceilings are in rising order: the system's units re-spoken, the voice, people.
+        of_systems = [
+            next((p for p in reversed(part.get("places", [])) if measure in p["scores"]), None) for part in parts
+        ]
+        placed = [(number, place) for number, place in enumerate(of_systems) if place]
+        keys = [(0, placed[0][1]["floor"]), *((n, p["system"]) for n, p in placed)]
+        keys += [(0, place["ceiling"]) for place in parts[0]["places"] if measure in place["scores"]]
+        raw = [(number, _named(parts[number]["rows"], key)) for number, key in keys]
+        rows = [_row(row, number if row["kind"] == "system" else None) for number, row in raw if row]
+        scores = [place and _score(place["scores"][measure]) for place in of_systems]
+        if all(measure in row.scores for row in rows):
+            found.append(Stand(measure, rows, [score.value if score else None for score in scores]))
+    return found
 
 
 def _versus(
