@@ -27,6 +27,7 @@ from i2s.report.collect import Source
 from i2s.report.curves import learning_curves, unit_statistics
 from i2s.report.matches import match_orders
 from i2s.report.tables import lower_is_better, tables
+from i2s.score.text import TOKENS, Tokeniser
 from tests.report_recipe import EVIL, FIRST, HEARD, IMAGES, SECONDS, UNITS, make, make_recipe, place, row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,13 +119,23 @@ def test_embedded_media_need_no_folder(recipe: Path) -> None:
 
 
 def test_matched_words_are_marked_with_the_longest_run_in_one_reference() -> None:
+    tokenise = Tokeniser("words")
     references = ["A black dog runs.", "the cat, in a black hat"]
-    words, orders = match_orders("a black dog in a black hat runs far", references)
+    words, orders = match_orders("a black dog in a black hat runs far", references, tokenise)
     assert words == ["a", "black", "dog", "in", "a", "black", "hat", "runs", "far"]
     assert orders == [3, 3, 3, 4, 4, 4, 4, 1, 0]
-    assert match_orders("runs the", references)[1] == [1, 1]  # a run does not go from one reference to the next
-    assert match_orders("one two three four five six", ["one two three four five six"])[1] == [4] * 6
-    assert match_orders("", references) == ([], []) and match_orders("dog", []) == (["dog"], [0])
+    assert match_orders("runs the", references, tokenise)[1] == [
+        1,
+        1,
+    ]  # a run does not go from one reference to the next
+    assert match_orders("one two three four five six", ["one two three four five six"], tokenise)[1] == [4] * 6
+    assert match_orders("", references, tokenise) == ([], []) and match_orders("dog", [], tokenise) == (["dog"], [0])
+
+
+def test_scripts_without_spaces_are_matched_by_characters_as_they_are_scored() -> None:
+    tokenise = Tokeniser.of_scores({"tokens": TOKENS["characters"]})
+    assert match_orders("一只狗。", ["一只猫", "狗"], tokenise) == (["一", "只", "狗"], [2, 2, 1])
+    assert Tokeniser.of_scores({"tokens": TOKENS["ptb"]}) == Tokeniser.of_scores({}) == Tokeniser("words")
 
 
 def test_ceilings_are_matched_against_the_other_references(recipe: Path) -> None:

@@ -17,6 +17,7 @@ from i2s.progress import track
 from i2s.report.matches import match_orders
 from i2s.report.media import Media
 from i2s.report.tables import main_measure, scores_of
+from i2s.score.text import Tokeniser
 
 REGION_GRID = 28  # rows and columns on which attention over regions is drawn
 
@@ -109,6 +110,7 @@ class Source:
         ceilings = ceilings or (Path(scored["ceilings"]) if scored.get("ceilings") else None)
         self.unit_dir = unit_dir or (Path(scored["units"]["folder"]) if scored.get("units") else None)
 
+        self.tokenise = Tokeniser.of_scores(scored)
         self.photos = read_table(data / "images.scp")
         self.utterances: dict[str, list[str]] = {}
         for utterance, image in sorted(read_table(data / "utt2image").items()):
@@ -174,7 +176,7 @@ def _item(source: Source, image: str, media: Media, stem: str) -> Item:
         take = _take(system, image, system.key, title, media, stem)
         take.attention = _attention(source, system, image, len(take.units))
         take.failure = system.failures.get(image)
-        _read_back(take, system.per_image.get(image, {}), "system", list(references.values()))
+        _read_back(take, system.per_image.get(image, {}), "system", list(references.values()), source.tokenise)
         takes.append(take)
 
     # One recording of the image (the one that the ceilings use, if any), and its units spoken again.
@@ -190,7 +192,7 @@ def _item(source: Source, image: str, media: Media, stem: str) -> Item:
                 take = _take(spoken, utterance, key, title, media, stem)
                 take.said = references.get(utterance) if key == "voice" else None
                 if respoken:
-                    _read_back(take, rows, key, others)
+                    _read_back(take, rows, key, others, source.tokenise)
                 takes.append(take)
     return Item(image, media.photo(source.photos[image], stem), list(references.values()), takes)
 
@@ -204,12 +206,12 @@ def _take(spoken: Spoken, name: str, key: str, title: str, media: Media, stem: s
     return take
 
 
-def _read_back(take: Take, rows: dict[str, Any], key: str, references: list[str]) -> None:
+def _read_back(take: Take, rows: dict[str, Any], key: str, references: list[str], tokenise: Tokeniser) -> None:
     """What scoring found in the take: what was heard, how it matches, and its scores."""
     heard = rows.get("captions", {}).get(key)
     if heard:
         take.heard = heard["said"]
-        take.words, take.orders = match_orders(heard["said"], references)
+        take.words, take.orders = match_orders(heard["said"], references, tokenise)
     take.scores = scores_of(rows, key)
 
 

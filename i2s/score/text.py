@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -72,6 +72,11 @@ class Tokeniser:
                 unspaced += sum(map(_unspaced, text))
             letters += sum(map(str.isalpha, text))
         return cls("characters" if 2 * unspaced > letters else "words")
+
+    @classmethod
+    def of_scores(cls, settings: Mapping[str, object]) -> Tokeniser:
+        """What results were scored with (words for ptb: they differ in clitics, and it needs Java), from settings."""
+        return cls("characters" if settings.get("tokens") == TOKENS["characters"] else "words")
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
         """The tokens of each text. Raises UserError where kind is ptb and there is no Java."""
