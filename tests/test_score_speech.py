@@ -100,7 +100,7 @@ def test_measuring_a_folder_and_its_row(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", ["measure_speech", *map(str, arguments)])
     measure_speech.main()
     stats = read_stats(tmp_path / "out")
-    assert stats["a"].seconds == 1 and stats["b"].cut_off == 1 and stats["a"].frames > 150
+    assert stats["a"].seconds == 1 and stats["b"].cut_off == 1 and stats["a"].frames >= 100
     row = _speech_row(["a", "b", "c"], Spoken("s", "s", "system", stats, {"a": "x x x", "b": "y"}, {"b"}))
     values = {name: measure.value for name, measure in row.measures.items()}
     assert values["seconds"] == pytest.approx(0.625) and values["cut off"] == 50 and values["repeating"] == 50

@@ -144,10 +144,17 @@ class TransformerModel(ImageToUnitModel):
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.image_norm = nn.LayerNorm(width)
         self.embed = nn.Embedding(config.pieces + 1, width)
-        nn.init.normal_(self.embed.weight, std=width**-0.5)
+        # Input and output share the embeddings: larger ones make every piece predict itself, a bias that takes
+        # hundreds of steps to unlearn. What each layer adds is small at first, too (as in Radford et al. 2019).
+        nn.init.normal_(self.embed.weight, std=0.4 * width**-0.5)
         self.decoder: list[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]
             DecoderLayer(config) for _ in range(config.layers)
         )
+        with torch.no_grad():
+            for decoder_layer in self.decoder:
+                for part in (decoder_layer.self_attention.out, decoder_layer.cross_attention.out):
+                    part.weight *= (3 * config.layers) ** -0.5
+                decoder_layer.feed_forward[-1].weight *= (3 * config.layers) ** -0.5
         self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(config.pieces + 1))
         self.dropout = Dropout(config.dropout)
