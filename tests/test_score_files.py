@@ -22,6 +22,7 @@ from i2s.score.diversity import diversity, mbleu, self_bleu
 from i2s.score.inputs import Files, read_files
 from i2s.score.java import find_java
 from i2s.score.meteor import Meteor
+from i2s.score.text import Tokeniser
 from tests.test_score import captions, needs_java
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,11 +206,6 @@ def test_meteor_counts_are_kept_by_content(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.environ.get("I2S_TEST_FLICKR8K"), reason="I2S_TEST_FLICKR8K names no Flickr8k.token.txt")
 def test_flickr8k_scores_equal_pycocoevalcap() -> None:
     """One human against the other four, on the 1,000 test images: I2S_TEST_FLICKR8K is the folder of the text files."""
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.meteor.meteor import Meteor as Theirs
-    from pycocoevalcap.rouge.rouge import Rouge
-
     folder = Path(os.environ["I2S_TEST_FLICKR8K"])
     images = set((folder / "Flickr_8k.testImages.txt").read_text().split())
     found: dict[str, list[str]] = {image: [] for image in sorted(images)}
@@ -217,7 +213,33 @@ def test_flickr8k_scores_equal_pycocoevalcap() -> None:
         key, _, text = line.partition("\t")
         if (image := key.partition("#")[0]) in found:
             found[image].append(" ".join(text.lower().replace(".", "").split()))
-    hypotheses, references = [refs[0] for refs in found.values()], [refs[1:] for refs in found.values()]
+    equal_pycocoevalcap([refs[0] for refs in found.values()], [refs[1:] for refs in found.values()])
+
+
+@needs_java
+@pytest.mark.skipif(not os.environ.get("I2S_TEST_COCO"), reason="I2S_TEST_COCO names no captions_val2014.json")
+def test_pycocoevalcaps_own_example_has_the_same_scores() -> None:
+    """I2S_TEST_COCO is the folder example/ of pycocoevalcap's repository, whose captions are not in its package."""
+    folder = Path(os.environ["I2S_TEST_COCO"])
+    said = json.loads((folder / "captions_val2014_fakecap_results.json").read_text())
+    references: dict[int, list[str]] = {row["image_id"]: [] for row in said}
+    for row in json.loads((folder / "captions_val2014.json").read_text())["annotations"]:
+        if row["image_id"] in references:
+            references[row["image_id"]].append(row["caption"])
+    tokenise = Tokeniser("ptb")
+    tokens = iter(tokenise([text for texts in references.values() for text in texts]))
+    equal_pycocoevalcap(
+        tokenise([row["caption"] for row in said]), [[next(tokens) for _ in texts] for texts in references.values()]
+    )
+
+
+def equal_pycocoevalcap(hypotheses: list[str], references: list[list[str]]) -> None:
+    """Assert that all scores of tokenised captions are those of pycocoevalcap's classes, METEOR's to 1e-4."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.meteor.meteor import Meteor as Theirs
+    from pycocoevalcap.rouge.rouge import Rouge
+
     gts, res = dict(enumerate(references)), {i: [said] for i, said in enumerate(hypotheses)}
     java = find_java()
     assert java is not None
