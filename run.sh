@@ -36,6 +36,7 @@ u2s_config=conf/u2s_fast_small.yaml
 u2s_args=
 vocoder_weights=
 search_args=
+samples=5
 on_bad_image=error
 spice=false
 prepare_args=
@@ -62,6 +63,7 @@ Learn to describe images in speech with no text in between, and measure it. With
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
   --vocoder NAME  (default $vocoder)               --vocoder-weights FILE
   --search-args 'key=value ...'   beam search or sampling of image-to-unit
+  --samples N     draw so many descriptions of each image as units, to see how they vary (default $samples)
   --spice true    SPICE too (needs Java)
   --prepare-args 'ARG ...'        passed to the recipe's local/prepare_data.sh
 NAME may be 'help'. A finished stage is skipped while its options and inputs stay the same; a killed one goes on."
@@ -167,7 +169,8 @@ fi
 
 if runs 9 "generate"; then
   "$root/steps/generate.sh" --nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
-    --image-weights "$image_weights" --search-args "$search_args" "$data/$split" "$i2u_dir" "$u2s_dir" "$system_dir"
+    --image-weights "$image_weights" --search-args "$search_args" --samples "$samples" \
+    "$data/$split" "$i2u_dir" "$u2s_dir" "$system_dir"
   "$root/steps/respeak.sh" --nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
     "$data/$split" "$unit_dir" "$u2s_dir" "$ceilings_dir/$split"
 fi

@@ -39,7 +39,8 @@ fi
 data=$1 system=$2
 
 inputs=("$data/utt2image")
-candidates=("$system"/{units,reencoded_units,speech,failures} "$ceilings"/{voice,resynth}/{reencoded_units,speech}
+candidates=("$system"/{units,reencoded_units,speech,failures} "$system"/samples/*
+  "$ceilings"/{voice,resynth}/{reencoded_units,speech}
   "$unit_dir"/{"$(basename "$data")","$(basename "$train_data")","$(basename "$dev_data")"}/units)
 if [ -f "$data/text" ]; then
   inputs+=("$data/text" "$system/transcripts/$asr")

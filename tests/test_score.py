@@ -361,6 +361,8 @@ def run_folder(tmp_path: Path) -> Iterator[Path]:
     write_table("exp/sys/test/transcripts/vosk", said)
     write_table("exp/sys/test/reencoded_units", {i: spoil(units(c), 0.2) for i, c in said.items()})
     write_table("exp/sys/test/units", {i: units(c) for i, c in said.items()})
+    for sample in ("1", "2"):
+        write_table(f"exp/sys/test/samples/{sample}", {i: spoil(units(c), 0.3) for i, c in said.items()})
     Path("exp/sys/test/transcripts/vosk.parts").mkdir()
     stamp = "options asr=vosk model=here wavs=0123\n0123 exp/sys/test/wav.scp\n4567 data/train/text\n"
     Path("exp/sys/test/transcripts/vosk.parts/.done").write_text(stamp)
@@ -423,7 +425,10 @@ def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> No
     assert "BLEU-5" in results["units"]["rows"][0]["scores"]
     edits = next(row for row in results["units"]["rows"] if row["key"] == "system")["edits"]
     assert edits["substitutions"] > 0 and edits["length"] > 0
-    assert {row["key"]: row["distinct"] for row in results["diversity"]["rows"]}.keys() == {"system", "reference"}
+    diverse = results["diversity"]["rows"]
+    assert [row["name"] for row in diverse[::2]] == ["this system", "this system, units"]
+    assert "mbleu" not in diverse[0]  # words are heard in one description of each image
+    assert diverse[3]["mbleu"] < diverse[2]["mbleu"] < 80 and all(row["distinct"] > 90 for row in diverse)
     assert {"METEOR", "BLEU-4", "ROUGE-L"} <= set(scores["system"])
     assert results["settings"]["asr"] == {"name": "vosk", "caption_lm": False, "options": "model=here"}
     images = json.loads(Path("exp/sys/test/per_image.json").read_text())

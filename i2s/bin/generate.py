@@ -1,11 +1,13 @@
 """Stage 9, first half: the units that an image-to-unit model finds for every image of a data directory.
 
-Writes to OUT_DIR: units (image-id, collapsed units), attention.scp (units x image positions), search.json.
+Writes to OUT_DIR: units (image-id, collapsed units), attention.scp (units x image positions), search.json, and with
+--samples N tables like `units`, samples/1 ... samples/N, drawn from the model: how much it has to say of an image.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--batch-size", type=int, default=32, metavar="N", help="images decoded together")
     options.add_argument("--search", nargs="*", default=[], metavar="KEY=VALUE", help="keys of SearchConfig")
+    options.add_argument("--samples", type=int, default=0, metavar="N", help="of each image, besides (default 0)")
     options.add_argument("--vocoder", default="griffinlim")
     options.add_argument("--vocoder-weights", type=Path)
     options.add_argument("--image-weights", type=Path)
@@ -53,15 +56,23 @@ def main() -> None:
         raise UserError(f"{images.scp}: names no image")
 
     units: dict[str, list[int]] = {}
+    samples: list[dict[str, list[int]]] = [{} for _ in range(args.samples)]
+    sampling = replace(search, mode="sample", beam=max(1, args.samples))
     scores: dict[str, dict[str, object]] = {}
     with write_ark(args.out / "attention.ark", args.out / "attention.scp") as write:
         for at in track(range(0, len(names), args.batch_size), "image to units", unit="batch"):
             batch = names[at : at + args.batch_size]
-            for name, best in zip(batch, model.generate([images[n] for n in batch], search), strict=True):
+            features = [images[n] for n in batch]
+            for name, best in zip(batch, model.generate(features, search), strict=True):
                 units[name] = best[0].units
                 scores[name] = {"score": best[0].score, "finished": best[0].finished}
                 write(name, np.asarray(best[0].attention))
+            for name, drawn in zip(batch, model.generate(features, sampling) if samples else (), strict=bool(samples)):
+                for table, hypothesis in zip(samples, drawn, strict=True):
+                    table[name] = hypothesis.units
     write_text(args.out / "search.json", json.dumps({"search": to_dict(search), "images": scores}, indent=1) + "\n")
+    for number, table in enumerate(samples, 1):
+        write_int_table(args.out / "samples" / str(number), table)
     write_int_table(args.out / "units", units)
 
 

@@ -110,10 +110,12 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
     references = by_image(data / "utt2image", _units(table_of(data)), table_of(data))
     said = system / "reencoded_units"
     predicted = system / "units"
+    samples = [_known(_units(table), references, table) for table in sorted(system.glob("samples/[0-9]*"))]
     return Inputs(
         references=references,
         system=complete(_units(said), references, said),
         predicted=complete(_units(predicted), references, predicted) if predicted.is_file() else {},
+        samples={i: [table[i] for table in samples if i in table] for i in references if samples},
         train=others(splits.train),
         dev=others(splits.dev),
         voice=_ceiling(splits.ceilings, "voice/reencoded_units", references, _units),

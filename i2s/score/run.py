@@ -111,8 +111,7 @@ class Run:
         self._finish("units", inputs, unit_rows(inputs, unit_measures))
         length = np.mean([len(said.split()) for said in inputs.system.values()])
         self.settings["units"] = {"mean_length": round(float(length), 1), **({"folder": str(folder)} if folder else {})}
-        if "diversity" not in self.results:
-            self._diversity(inputs)
+        self._diversity(inputs, ", units")
 
     def speech(self, images: Sequence[str], spoken: Sequence[Spoken]) -> None:
         """Tell of the speech itself."""
@@ -129,21 +128,23 @@ class Run:
         self.rows[part] = rows
         self.results[part] = table(rows, len(images))
 
-    def _diversity(self, inputs: Inputs) -> None:
+    def _diversity(self, inputs: Inputs, of: str = "") -> None:
         training = {said for of_image in inputs.train for said in of_image}
         one_each = [next(iter(of_image.values())) for of_image in inputs.references.values()]
-        samples = [[inputs.system[image], *said] for image, said in inputs.samples.items()]
+        said = inputs.predicted or inputs.system
+        samples = [[said[image], *others] for image, others in inputs.samples.items()]
         rows: list[tuple[str, str, Sequence[str], Sequence[Sequence[str]]]] = [
-            ("system", "this system", list(inputs.system.values()), samples),
+            ("system", f"this system{of}", list(said.values()), samples),
             (
                 "reference",
-                "one reference of each image",
+                f"one reference of each image{of}",
                 one_each,
                 [list(r.values()) for r in inputs.references.values()],
             ),
         ]
-        found = [{"key": key, "name": name, **diversity(said, training, many)} for key, name, said, many in rows]
-        self.results["diversity"] = {"rows": found}
+        found = [{"key": key, "name": name, **diversity(all_, training, many)} for key, name, all_, many in rows]
+        part = self.results.setdefault("diversity", {"rows": []})
+        part["rows"] = [*found, *part["rows"]]  # words, which are scored last, first
 
     def write(self, folder: Path) -> None:
         """Write the files. Raises UserError where nothing was scored."""
