@@ -7,7 +7,8 @@ All scores are in percent, CIDEr too (so CIDEr can exceed 100).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from i2s.errors import UserError
+from i2s.files import write_text
 from i2s.score.bootstrap import Bleu, Measure, mean
 from i2s.score.meteor import Meteor
 from i2s.score.sequences import Grams, Sequences, Vocabulary, common, find, grams, matching
@@ -27,7 +29,25 @@ class DocumentFrequencies:
     """CIDEr's idf, given: of `documents` images, how many have a reference with each n-gram (tokens by spaces)."""
 
     documents: int
-    counts: dict[str, int]
+    counts: Mapping[str, int]
+
+    @classmethod
+    def of(cls, references: Iterable[Sequence[str]]) -> DocumentFrequencies:
+        """Counted in the references of each image."""
+        counts: Counter[str] = Counter()
+        documents = 0
+        for texts in references:
+            documents += 1
+            tokens = [text.split() for text in texts]
+            counts.update(
+                {
+                    " ".join(text[i : i + n])
+                    for text in tokens
+                    for n in range(1, ORDER + 1)
+                    for i in range(len(text) - n + 1)
+                }
+            )
+        return cls(documents, counts)
 
 
 class References:
@@ -247,6 +267,12 @@ def cider(hypotheses: Hypotheses, references: References | Sequence[Sequence[str
     each = total / ORDER * np.exp(-(delta.astype(np.float64) ** 2) / (2 * sigma**2))
     counts = np.bincount(image, minlength=len(hypotheses))
     return mean(10.0 * np.bincount(image, each, minlength=len(hypotheses)) / counts)
+
+
+def write_frequencies(path: Path, frequencies: DocumentFrequencies) -> None:
+    """Write what `read_frequencies` reads, the most frequent n-grams first."""
+    ordered = sorted(frequencies.counts.items(), key=lambda item: (-item[1], item[0]))
+    write_text(path, "".join([f"{frequencies.documents}\n", *(f"{count} {gram}\n" for gram, count in ordered)]))
 
 
 def read_frequencies(path: Path) -> DocumentFrequencies:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from i2s.asr import RECOGNISERS
@@ -140,23 +141,8 @@ class Files:
 
 def read_files(files: Files, tokens: str = "auto", units: bool = False) -> tuple[Inputs, Tokeniser]:
     """Read plain tables. Raises UserError naming file and id where they do not fit together."""
-    image_of: dict[str, str] = {}
-    for path in files.utt2image:
-        image_of |= read_table(path)
-    spoken = {path: list(iter_table(path, unique=False)) for path in files.references}
-    tokenise = Tokeniser.choose("words" if units else tokens, (text for rows in spoken.values() for _, text in rows))
-
-    def many(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
-        """image -> a name for each reference of it -> its tokens"""
-        out: dict[str, dict[str, str]] = {}
-        for path in paths:
-            rows = spoken.get(path) or list(iter_table(path, allow_empty_value=True, unique=False))
-            for (key, _), said in zip(rows, tokenise([text for _, text in rows]), strict=True):
-                of_image = out.setdefault(image_of.get(key, key), {})
-                if said:
-                    of_image[f"{key} {len(of_image)}"] = said
-        return {image: out[image] for image in sorted(out, key=str.encode)}
-
+    tokenise = choose_tokeniser(files.references, "words" if units else tokens)
+    many = partial(captions_by_image, utt2image=files.utt2image, tokenise=tokenise)
     references = many(files.references)
     if not references:
         raise UserError(f"{files.references[0]}: holds no references")
@@ -174,6 +160,29 @@ def read_files(files: Files, tokens: str = "auto", units: bool = False) -> tuple
         ),
         tokenise,
     )
+
+
+def choose_tokeniser(references: Sequence[Path], tokens: str) -> Tokeniser:
+    """The tokeniser named `tokens`, or for "auto" the one that fits the references."""
+    texts = (text for path in references for _, text in iter_table(path, allow_empty_value=True, unique=False))
+    return Tokeniser.choose(tokens, texts)
+
+
+def captions_by_image(
+    paths: Iterable[Path], utt2image: Iterable[Path], tokenise: Tokeniser
+) -> dict[str, dict[str, str]]:
+    """image -> a name for each caption of it in the files -> its tokens, empty ones left out."""
+    image_of: dict[str, str] = {}
+    for path in utt2image:
+        image_of |= read_table(path)
+    out: dict[str, dict[str, str]] = {}
+    for path in paths:
+        rows = list(iter_table(path, allow_empty_value=True, unique=False))
+        for (key, _), said in zip(rows, tokenise([text for _, text in rows]), strict=True):
+            of_image = out.setdefault(image_of.get(key, key), {})
+            if said:
+                of_image[f"{key} {len(of_image)}"] = said
+    return {image: out[image] for image in sorted(out, key=str.encode)}
 
 
 def tokenised(table: dict[str, str], tokenise: Tokeniser) -> dict[str, str]:
