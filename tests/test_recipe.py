@@ -32,7 +32,8 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 def test_run_makes_scores_speech_and_report(tiny_recipe):
     results = json.loads((tiny_recipe / "exp" / SYSTEM / "test" / "results.json").read_text())
-    assert results
+    diverse = {row["name"]: row for row in results["diversity"]["rows"]}
+    assert 0 <= diverse["this system, units"]["mbleu"] <= 100
     assert (tiny_recipe / "exp" / SYSTEM / "test" / "report" / "index.html").is_file()
     wavs = list((tiny_recipe / "exp" / SYSTEM / "test" / "wav").glob("*.wav"))
     assert len(wavs) == 4
