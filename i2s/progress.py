@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -31,6 +31,12 @@ def track(
         ascii=not terminal,
         file=sys.stderr if terminal else _Lines(),
     )
+
+
+def batches(items: Sequence[T], size: int, what: str) -> Iterator[list[T]]:
+    """At most `size` of the items at a time, with `track`."""
+    for at in track(range(0, len(items), size), what, unit="batch"):
+        yield list(items[at : at + size])
 
 
 class _Lines:

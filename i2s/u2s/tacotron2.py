@@ -131,7 +131,7 @@ class Tacotron2Model(UnitToSpeech):
         tokens, lengths = self.tokens(padded, torch.tensor([len(u) for u in units], device=device))
         memory = autoregress.encode(self.tts.enc, tokens, lengths)
         window = (config.attention_window[0], config.attention_window[1]) if config.attention_window else None
-        options = autoregress.DecodeOptions(config.threshold, config.max_ratio, 0.0, window, config.prenet_seed)
+        options = autoregress.DecodeOptions(config.threshold, config.max_ratio, window=window, seed=config.prenet_seed)
         out = []
         for said in autoregress.decode(self.tts.dec, memory, frame_mask(lengths), options):
             mel = (said.frames * self.mel_std + self.mel_mean).cpu().numpy()
