@@ -7,6 +7,7 @@ import importlib
 from i2s.registry import Registry
 
 _REGISTRIES = {
+    "system": "i2s.system:SYSTEMS",
     "tts": "i2s.tts:VOICES",
     "asr": "i2s.asr:RECOGNISERS",
     "image-feats": "i2s.features.image:IMAGE_FEATURES",

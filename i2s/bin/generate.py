@@ -43,9 +43,8 @@ def main() -> None:
     options.add_argument("out", type=Path, metavar="OUT_DIR")
     args = options.parse_args()
     search = load_config(SearchConfig, None, args.search)
-    save_system(
-        args.system, args.i2u, args.u2s, args.vocoder, args.vocoder_weights, args.image_weights, to_dict(search)
-    )
+    models = {"i2u": args.i2u, "u2s": args.u2s}
+    save_system(args.system, models, args.vocoder, args.vocoder_weights, args.image_weights, to_dict(search))
 
     check_image_feats(args.i2u, load_manifest(args.i2u, "i2u")["image_feats"], args.data)
     model = i2u.load(args.i2u)

@@ -6,6 +6,7 @@ batch, and padding is kept from reaching any of them. Works for any memory: of u
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder, ZoneOutCell
 from espnet.nets.pytorch_backend.tacotron2.encoder import Encoder
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+# ESPnet's attention says so, on the root logger, at every batch.
+logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Using make_pad_mask with a list"))
 
 
 @dataclass(frozen=True)

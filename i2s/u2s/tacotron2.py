@@ -28,8 +28,6 @@ from i2s.u2s.data import Batch
 log = logging.getLogger(__name__)
 
 FIRST_UNIT = 2  # ESPnet's token lists begin with <blank> (padding) and <unk>, and end with <sos/eos>
-# ESPnet's attention says so, on the root logger, at every batch.
-logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Using make_pad_mask with a list"))
 
 MAX_BACK = 2  # units that the attention may fall back without being called lost
 
