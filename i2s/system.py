@@ -17,16 +17,8 @@ from i2s.features.image import ImageFeatures, load_extractor
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.i2u.search import SearchConfig
 from i2s.modeldir import check_same, load_manifest, save_manifest
-from i2s.registry import Part, Registry
+from i2s.parts import SYSTEMS
 from i2s.u2s.base import Speech
-
-SYSTEMS = Registry(
-    "system",
-    {
-        "units": Part("i2s.system:ByUnits", "image to units, then units to speech (Hsu et al. 2020; the default)"),
-        "sas": Part("i2s.system:Direct", "Show and Speak: image to spectrogram directly (Wang et al. 2021)"),
-    },
-)
 
 
 def save_system(

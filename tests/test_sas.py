@@ -13,6 +13,7 @@ import kaldiio
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from i2s import sas
 from i2s.archive import Matrices, write_ark
@@ -377,6 +378,10 @@ def test_train_describe_and_vocode(corpus: Path, tmp_path: Path, monkeypatch: py
     run_main(train_sas, monkeypatch, *overrides(threshold=0.0), corpus, model_dir)
     manifest = json.loads((model_dir / "manifest.json").read_text())
     assert manifest["kind"] == "sas" and manifest["image_feats"]["dim"] == DIM and "units" not in manifest
+    events = EventAccumulator(str(model_dir / "tensorboard"))
+    events.Reload()
+    assert events.Tags()["audio"] == [f"dev/dev{i}" for i in (0, 1, 2)]  # training can be heard
+    assert {"train/truth_share", "dev/constraint"} < set(events.Tags()["scalars"])
     model = sas.load(model_dir)
     assert model.config.regions and model.config.classes == CLASSES
     assert model.config.longest == max(SpokenImages(corpus / "train", MELS, 0).lengths)

@@ -8,14 +8,19 @@ from its last epoch.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import lightning
+import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from i2s import vocoder
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config, to_dict
+from i2s.features.image import ImageFeatures
 from i2s.features.manifest import image_feats_of_training
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import check_same, save_manifest
@@ -57,6 +62,8 @@ def main() -> None:
     model = ShowAndSpeak(config)
     model.feature_mean, model.feature_std = train.features.statistics()
     model.mel_mean, model.mel_std = train.mel_statistics()
+    if config.listen:
+        model.listen = partial(listen, model, dev.images(config.listen), features)
     log.info(
         "%s: %.1f million parameters; %d utterances, %.1f hours; dev: %d utterances",
         args.model, sum(p.numel() for p in model.parameters()) / 1e6, len(train),
@@ -70,6 +77,16 @@ def main() -> None:
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         manifest = {"kind": "sas", "features": to_dict(features), "image_feats": image_feats}
         save_manifest(args.model, manifest | {"checkpoint": str(best.relative_to(args.model))})
+
+
+def listen(
+    model: ShowAndSpeak, images: dict[str, ImageFeatures], features: SpeechFeatureConfig
+) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Name, waveform and sample rate of what the model says of images now, by the vocoder that needs no weights."""
+    mels = [said.mel for said in model.describe(list(images.values()))]
+    if all(np.isfinite(mel).all() for mel in mels):  # else training diverged, which is told elsewhere
+        for name, wav in zip(images, vocoder.load("griffinlim", features)(mels), strict=True):
+            yield name, wav, features.sample_rate
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from i2s.progress import track
 from i2s.report.matches import match_orders
 from i2s.report.media import Media
 from i2s.report.tables import main_measure, scores_of
-from i2s.score.inputs import spoken_again
+from i2s.score.inputs import kind_respoken
 from i2s.score.text import Tokeniser
 
 REGION_GRID = 28  # rows and columns on which attention over regions is drawn
@@ -127,7 +127,7 @@ class Source:
             self.voice.units = _ints(self.unit_dir / data.name / "units")
             self.voice.durations = _ints(self.unit_dir / data.name / "unit_durations")
         self.resynth = Spoken(ceilings / "resynth") if ceilings else None
-        self.again = spoken_again(ceilings)
+        self.again = kind_respoken(ceilings)
         features = read_json(data / "image_feats.json")
         self.grid = tuple(features["grid"]) if features.get("grid") else None
         self.regions = _matrices(data / "image_regions.scp")

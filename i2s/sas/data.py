@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from i2s.archive import Matrices
-from i2s.corpus.tables import read_table
+from i2s.corpus.tables import evenly, read_table
 from i2s.errors import UserError
+from i2s.features.image import ImageFeatures
 from i2s.i2u.data import Features
 from i2s.sas.model import Batch, images_batch
 from i2s.u2s.data import Spectrograms
@@ -53,6 +54,15 @@ class SpokenImages(Spectrograms[Item]):
     def classes(self) -> int:
         """One more than the greatest class id of a region; 0 without regions or classes."""
         return max((int(rows[:, 4].max()) + 1 for rows in self.regions or () if len(rows)), default=0)
+
+    def images(self, count: int) -> dict[str, ImageFeatures]:
+        """The features of at most so many images, evenly spaced, by the image's id."""
+        row_of = {name: row for row, name in enumerate(self.features.names)}
+        found = {}
+        for name in evenly(row_of, count):
+            regions = None if self.regions is None else self.regions[row_of[name]].numpy()
+            found[name] = ImageFeatures(self.features.get(row_of[name]).float().numpy(), regions)
+        return found
 
     def __getitem__(self, index: int) -> Item:
         return index, self.mel(index)

@@ -7,7 +7,7 @@ mean of the encoded image is to be near an encoding of the whole true spectrogra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -73,6 +73,7 @@ class SasConfig(TrainConfig):
     sampling_floor: float = 0.975  # least share of true frames fed back: epsilon; 1: teacher forcing
     max_frames: int = 0  # of a batch, padding included; 0: no bound
     cache_gb: float = 3.0  # image features up to this size are held in memory, as bfloat16
+    listen: int = 3  # dev images that are spoken of after every epoch, to be heard in TensorBoard
     # synthesis
     threshold: float = 0.5  # stop probability that ends an utterance
     prenet_seed: int | None = 0  # of the dropout that the pre-net keeps in synthesis; null: no dropout
@@ -170,7 +171,10 @@ class SpeechEncoder(nn.Module):
 
 
 class ShowAndSpeak(Module):
-    """See the module's description. Training sets the buffers, which normalise features and spectrograms."""
+    """See the module's description. Training sets the buffers, which normalise features and spectrograms.
+
+    `listen`, if set: gives names, waveforms and sample rates that are kept after each validation, to be heard.
+    """
 
     config: SasConfig
     feature_mean: Tensor  # (D,)
@@ -181,6 +185,7 @@ class ShowAndSpeak(Module):
     def __init__(self, config: SasConfig):
         super().__init__()
         self.config = config
+        self.listen: Callable[[], Iterator[tuple[str, np.ndarray, int]]] | None = None
         self.register_buffer("feature_mean", torch.zeros(config.feature_dim))
         self.register_buffer("feature_std", torch.ones(()))
         self.register_buffer("mel_mean", torch.zeros(config.n_mels))
@@ -236,6 +241,11 @@ class ShowAndSpeak(Module):
         # What is drawn chooses the checkpoint: the constraint is no aim of its own, and is over-fitted first.
         score = losses["mel"] + losses["stop"]
         self.log("dev/score", score, batch_size=len(batch.rows), prog_bar=True, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        if self.listen is not None and self.trainer.is_global_zero:
+            for name, wav, rate in self.listen():
+                self.logger.experiment.add_audio(f"dev/{name}", wav, self.global_step, rate)  # type: ignore[union-attr]
 
     @torch.inference_mode()
     def describe(self, images: Sequence[ImageFeatures]) -> list[Speech]:

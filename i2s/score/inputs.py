@@ -89,7 +89,7 @@ def read_captions(
             dev=dev,
             voice=_ceiling(splits.ceilings, f"voice/transcripts/{name}", references, words),
             resynth=_ceiling(splits.ceilings, f"resynth/transcripts/{name}", references, words),
-            again=spoken_again(splits.ceilings),
+            again=kind_respoken(splits.ceilings),
             constant=constant,
             noise=_known(words(noise), references, noise) if noise.is_file() else {},
             read_by=label(heard),
@@ -124,11 +124,11 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
         dev=others(splits.dev),
         voice=_ceiling(splits.ceilings, "voice/reencoded_units", references, _units),
         resynth=_ceiling(splits.ceilings, "resynth/reencoded_units", references, _units),
-        again=spoken_again(splits.ceilings),
+        again=kind_respoken(splits.ceilings),
     )
 
 
-def spoken_again(ceilings: Path | None) -> str:
+def kind_respoken(ceilings: Path | None) -> str:
     """What `ceilings`/resynth holds of the references: "units", or the "spectrograms" that a vocoder made speech of."""
     resynth = ceilings / "resynth" if ceilings else None
     return "spectrograms" if resynth and resynth.is_dir() and not (resynth / "units").is_file() else "units"
