@@ -381,7 +381,7 @@ def test_train_describe_and_vocode(corpus: Path, tmp_path: Path, monkeypatch: py
     events = EventAccumulator(str(model_dir / "tensorboard"))
     events.Reload()
     assert events.Tags()["audio"] == [f"dev/dev{i}" for i in (0, 1, 2)]  # training can be heard
-    assert {"train/truth_share", "dev/constraint"} < set(events.Tags()["scalars"])
+    assert {"dev/score", "dev/constraint"} < set(events.Tags()["scalars"])
     model = sas.load(model_dir)
     assert model.config.regions and model.config.classes == CLASSES
     assert model.config.longest == max(SpokenImages(corpus / "train", MELS, 0).lengths)
