@@ -395,7 +395,7 @@ def test_train_describe_and_vocode(corpus: Path, tmp_path: Path, monkeypatch: py
     assert {name: attention[name].shape for name in attention} == {"test1": (1, 4), "test2": (1, 5)}
     assert {name: len(Matrices(out / "mel.2.scp")[name]) for name in attention} == {"test1": 1, "test2": 1}
 
-    write_table(tmp_path / "ids", {"test1-1": "", "test0-2": ""})
+    write_table(tmp_path / "ids", {"test1-1": "test1", "test0-2": "test0"})
     run_main(vocode, monkeypatch, corpus / "test", tmp_path / "ids", tmp_path / "again")
     again, mels = Matrices(tmp_path / "again/mel.1.scp"), Matrices(corpus / "test/feats.scp")
     assert sorted(again) == ["test0-2", "test1-1"] and np.array_equal(again["test1-1"], mels["test1-1"])
