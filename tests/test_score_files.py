@@ -350,7 +350,7 @@ def test_results_of_a_run_are_written(scored: Path, monkeypatch: pytest.MonkeyPa
     text = (scored / "RESULTS.md").read_text()
     assert text.startswith("# Results: mine\n")
     for part in (
-        "`./run.sh --tag x`",
+        "Command: `./run.sh --stage 2`, then `./run.sh --tag x`",
         "Commit: abc123",
         "| stage | 2 | 7 | all |",
         "| seconds | 70 | 126 | 196 |",
