@@ -2,7 +2,7 @@
 # From photos and speech to a system that describes photos in speech. Every stage of every recipe, written once.
 set -euo pipefail
 
-command=$(printf "%q " "$0" "$@")
+command=${recipe_command:-$(printf "%q " ./run.sh "$@")} # as results are written down
 stage=1
 stop_stage=11
 nj=$(nproc)

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from i2s.errors import UserError
-from i2s.files import write_text
+from i2s.files import sha256, write_text
 
 
 def save_manifest(folder: str | Path, manifest: dict[str, Any]) -> None:
     """Write `manifest.json`. It is written last: a folder without one is not a finished model."""
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
     write_text(Path(folder) / "manifest.json", text + "\n")
+
+
+def name_checkpoint(folder: str | Path, checkpoint: Path) -> dict[str, str]:
+    """The part of a manifest that names the weights, and tells them from those of another training."""
+    return {"checkpoint": str(checkpoint.relative_to(folder)), "weights": sha256(checkpoint)}
 
 
 def load_manifest(folder: str | Path, kind: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stage 2 of the embedded corpus: draw it. Every recipe has a local/prepare_data.sh of this interface.
 set -euo pipefail
-num_train=600
+num_train=900
 num_dev=60
 num_test=60
 seed=1

@@ -153,4 +153,5 @@ def test_every_stage(tmp_path):
     done = run(*command, cwd=source.parent, I2S_VENV="none")
     system = recipe / "exp" / "transformer_fast_griffinlim" / "test"
     assert "BLEU" in done.stdout and (system / "results.json").is_file()
+    assert "\tegs/flickr8k/run.sh --flickr8k-dir in --nj 2 " in (recipe / "exp/stages.tsv").read_text()
     assert [wav.stem for wav in (system / "wav").glob("*.wav")] == SPLITS["test"]

@@ -31,7 +31,7 @@ from i2s.corpus.pictograms_scene import (
 from i2s.corpus.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = {"train": 600, "dev": 60, "test": 60}
+SIZES = {"train": 900, "dev": 60, "test": 60}
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,14 @@ def test_references_known_before_give_the_same_scores() -> None:
             assert measure.value == pytest.approx(caption_measures(said, texts)[name].value, abs=1e-12)
 
 
+def test_a_reference_without_words_is_named(tmp_path: Path, corpus: tuple[list[list[str]], list[str]]) -> None:
+    with (tmp_path / "ref").open("a") as file:
+        file.write("i00 \n")
+    for tokens in ("auto", "words"):
+        done = score("--tokens", tokens, "--meteor", "false", tmp_path / "hyp", tmp_path / "ref")
+        assert done.returncode == 1 and "ref:121" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 def test_cider_with_given_document_frequencies(tmp_path: Path) -> None:
     references, said = captions(25, 3, 1), [refs[0] for refs in captions(25, 1, 2)]
     (tmp_path / "ref").write_text("".join(f"{i} {ref.upper()}.\n" for i, refs in enumerate(references) for ref in refs))
@@ -350,7 +358,7 @@ def test_results_of_a_run_are_written(scored: Path, monkeypatch: pytest.MonkeyPa
     text = (scored / "RESULTS.md").read_text()
     assert text.startswith("# Results: mine\n")
     for part in (
-        "`./run.sh --tag x`",
+        "Command: `./run.sh --stage 2`, then `./run.sh --tag x`",
         "Commit: abc123",
         "| stage | 2 | 7 | all |",
         "| seconds | 70 | 126 | 196 |",

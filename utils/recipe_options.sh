@@ -1,8 +1,11 @@
 # shellcheck shell=bash
 # Sourced by egs/*/run.sh with the recipe's own options, all of them paths, in the array `own`: takes those out of
 # "$@", exports each as an absolute path (--some-dir in some_dir), leaves the other options in the array `rest`, and
-# goes to the recipe's folder. `--help` prints help_message, then the help of the main run.sh.
+# goes to the recipe's folder. `--help` prints help_message, then the help of the main run.sh. What was typed is kept in
+# recipe_command.
 _recipe=$(cd "$(dirname "$0")" && pwd)
+recipe_command=$(printf "%q " "egs/$(basename "$_recipe")/run.sh" "$@")
+export recipe_command
 rest=()
 while [ $# -gt 0 ]; do
   if [ "$1" = --help ] || [ "$1" = -h ]; then

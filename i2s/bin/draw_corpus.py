@@ -25,7 +25,7 @@ MOST = 9999  # of one split: image ids have four digits, so that they sort as th
 
 def main() -> None:
     options = parser(__doc__)
-    for split, number in zip(SPLITS, (600, 60, 60), strict=True):
+    for split, number in zip(SPLITS, (900, 60, 60), strict=True):
         options.add_argument(f"--num-{split}", type=int, default=number, help="images (default %(default)s)")
     options.add_argument("--seed", type=int, default=0, help="of all random choices (default %(default)s)")
     options.add_argument("data_dir", type=Path, metavar="DATA_DIR")

@@ -64,9 +64,10 @@ def main() -> None:
                 units[name] = best[0].units
                 scores[name] = {"score": best[0].score, "finished": best[0].finished}
                 write(name, np.asarray(best[0].attention))
-            for name, drawn in zip(batch, model.generate(features, sampling) if samples else (), strict=bool(samples)):
-                for table, hypothesis in zip(samples, drawn, strict=True):
-                    table[name] = hypothesis.units
+            if samples:
+                for name, drawn in zip(batch, model.generate(features, sampling), strict=True):
+                    for table, hypothesis in zip(samples, drawn, strict=True):
+                        table[name] = hypothesis.units
     write_text(args.out / "search.json", json.dumps({"search": to_dict(search), "images": scores}, indent=1) + "\n")
     for number, table in enumerate(samples, 1):
         write_int_table(args.out / "samples" / str(number), table)

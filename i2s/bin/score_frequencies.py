@@ -7,8 +7,8 @@ from typing import Any
 
 from i2s.cli import parser, run
 from i2s.score.captions import DocumentFrequencies, write_frequencies
-from i2s.score.inputs import captions_by_image, choose_tokeniser
-from i2s.score.text import TOKENS
+from i2s.score.inputs import captions_by_image, read_image_of, read_rows
+from i2s.score.text import TOKENS, Tokeniser
 
 
 def main() -> None:
@@ -19,7 +19,9 @@ def main() -> None:
     options.add_argument("captions", type=Path, nargs="+", metavar="CAPTIONS", help="tables `id text`")
     options.add_argument("out", type=Path, metavar="OUT_FILE")
     args = options.parse_args()
-    captions = captions_by_image(args.captions, args.utt2image, choose_tokeniser(args.captions, args.tokens))
+    rows = read_rows(args.captions)
+    tokenise = Tokeniser.choose(args.tokens, (text for _, text in rows))
+    captions = captions_by_image(rows, read_image_of(args.utt2image), tokenise)
     frequencies = DocumentFrequencies.of(list(of_image.values()) for of_image in captions.values())
     write_frequencies(args.out, frequencies)
     print(f"{args.out}: {len(frequencies.counts)} n-grams of {frequencies.documents} images")

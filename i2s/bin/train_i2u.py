@@ -22,7 +22,7 @@ from i2s.features.manifest import image_feats_of_training
 from i2s.files import atomic_path, sha256
 from i2s.i2u import IMAGE_TO_UNIT
 from i2s.i2u.data import Captions
-from i2s.modeldir import check_same, load_manifest, save_manifest
+from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
 from i2s.train.checkpoints import check_unfinished
 from i2s.train.fit import fit
 from i2s.units.bpe import UnitBpe
@@ -72,7 +72,7 @@ def main() -> None:
     best = fit(model, train.loader(config, shuffle=True), dev.loader(config, shuffle=False), args.model)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         manifest = {"kind": "i2u", "model": args.i2u, "units": units, "image_feats": image_feats}
-        save_manifest(args.model, manifest | {"checkpoint": str(best.relative_to(args.model))})
+        save_manifest(args.model, manifest | name_checkpoint(args.model, best))
 
 
 def read_units(folder: Path) -> dict[str, Any]:

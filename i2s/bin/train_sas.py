@@ -23,7 +23,7 @@ from i2s.config import load_config, save_config, to_dict
 from i2s.features.image import ImageFeatures
 from i2s.features.manifest import image_feats_of_training
 from i2s.features.speech import SpeechFeatureConfig
-from i2s.modeldir import check_same, save_manifest
+from i2s.modeldir import check_same, name_checkpoint, save_manifest
 from i2s.sas.data import SpokenImages
 from i2s.sas.model import SasConfig, ShowAndSpeak
 from i2s.train.checkpoints import check_unfinished
@@ -76,7 +76,7 @@ def main() -> None:
     best = fit(model, train_loader, dev_loader, args.model)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         manifest = {"kind": "sas", "features": to_dict(features), "image_feats": image_feats}
-        save_manifest(args.model, manifest | {"checkpoint": str(best.relative_to(args.model))})
+        save_manifest(args.model, manifest | name_checkpoint(args.model, best))
 
 
 def listen(

@@ -14,7 +14,7 @@ import lightning
 from i2s.cli import parser, run
 from i2s.config import from_dict, load_config, save_config, to_dict
 from i2s.features.speech import SpeechFeatureConfig
-from i2s.modeldir import check_same, load_manifest, save_manifest
+from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
 from i2s.train.fit import fit, load_weights
 from i2s.u2s import UNIT_TO_SPEECH
 from i2s.u2s.data import UnitSpeech
@@ -66,7 +66,7 @@ def main() -> None:
             "model": args.u2s,
             "units": units,
             "features": units["features"],
-            "checkpoint": str(best.relative_to(args.model)),
+            **name_checkpoint(args.model, best),
         },
     )
 

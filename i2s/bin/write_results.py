@@ -42,7 +42,7 @@ def main() -> None:
     lines = [
         f"# Results: {args.title or system.name}",
         "",
-        f"Command: `{stages[-1][3]}`  ",
+        f"Command: {', then '.join(dict.fromkeys(f'`{command}`' for *_, command in stages))}  ",
         f"Commit: {', '.join(dict.fromkeys(commit for _, _, commit, _ in stages))}  ",
         f"Configuration: {config_hash(system)} (SHA-256 of the models' configurations)  ",
         f"Machine: {machine()}  ",

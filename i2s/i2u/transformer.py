@@ -151,10 +151,9 @@ class TransformerModel(ImageToUnitModel):
             DecoderLayer(config) for _ in range(config.layers)
         )
         with torch.no_grad():
-            for decoder_layer in self.decoder:
-                for part in (decoder_layer.self_attention.out, decoder_layer.cross_attention.out):
-                    part.weight *= (3 * config.layers) ** -0.5
-                decoder_layer.feed_forward[-1].weight *= (3 * config.layers) ** -0.5
+            for layer in self.decoder:
+                for last in (layer.self_attention.out, layer.cross_attention.out, layer.feed_forward[-1]):
+                    last.weight *= (3 * config.layers) ** -0.5
         self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(config.pieces + 1))
         self.dropout = Dropout(config.dropout)

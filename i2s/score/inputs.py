@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from i2s.asr import RECOGNISERS
@@ -151,9 +150,13 @@ class Files:
 
 def read_files(files: Files, tokens: str = "auto", units: bool = False) -> tuple[Inputs, Tokeniser]:
     """Read plain tables. Raises UserError naming file and id where they do not fit together."""
-    tokenise = choose_tokeniser(files.references, "words" if units else tokens)
-    many = partial(captions_by_image, utt2image=files.utt2image, tokenise=tokenise)
-    references = many(files.references)
+    image_of, spoken = read_image_of(files.utt2image), read_rows(files.references)
+    tokenise = Tokeniser.choose("words" if units else tokens, (text for _, text in spoken))
+
+    def many(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+        return captions_by_image(read_rows(paths, allow_empty_value=True), image_of, tokenise)
+
+    references = captions_by_image(spoken, image_of, tokenise)
     if not references:
         raise UserError(f"{files.references[0]}: holds no references")
     if bare := [image for image, of_image in references.items() if not of_image]:
@@ -172,26 +175,25 @@ def read_files(files: Files, tokens: str = "auto", units: bool = False) -> tuple
     )
 
 
-def choose_tokeniser(references: Sequence[Path], tokens: str) -> Tokeniser:
-    """The tokeniser named `tokens`, or for "auto" the one that fits the references."""
-    texts = (text for path in references for _, text in iter_table(path, allow_empty_value=True, unique=False))
-    return Tokeniser.choose(tokens, texts)
+def read_rows(paths: Iterable[Path], allow_empty_value: bool = False) -> list[tuple[str, str]]:
+    """The lines `id text` of several tables; an id may have several."""
+    return [row for path in paths for row in iter_table(path, allow_empty_value, unique=False)]
+
+
+def read_image_of(utt2image: Iterable[Path]) -> dict[str, str]:
+    """id -> image, of several tables."""
+    return {key: image for path in utt2image for key, image in read_table(path).items()}
 
 
 def captions_by_image(
-    paths: Iterable[Path], utt2image: Iterable[Path], tokenise: Tokeniser
+    rows: Sequence[tuple[str, str]], image_of: Mapping[str, str], tokenise: Tokeniser
 ) -> dict[str, dict[str, str]]:
-    """image -> a name for each caption of it in the files -> its tokens, empty ones left out."""
-    image_of: dict[str, str] = {}
-    for path in utt2image:
-        image_of |= read_table(path)
+    """image -> a name for each caption of it -> its tokens, empty ones left out."""
     out: dict[str, dict[str, str]] = {}
-    for path in paths:
-        rows = list(iter_table(path, allow_empty_value=True, unique=False))
-        for (key, _), said in zip(rows, tokenise([text for _, text in rows]), strict=True):
-            of_image = out.setdefault(image_of.get(key, key), {})
-            if said:
-                of_image[f"{key} {len(of_image)}"] = said
+    for (key, _), said in zip(rows, tokenise([text for _, text in rows]), strict=True):
+        of_image = out.setdefault(image_of.get(key, key), {})
+        if said:
+            of_image[f"{key} {len(of_image)}"] = said
     return {image: out[image] for image in sorted(out, key=str.encode)}
 
 

@@ -142,7 +142,7 @@ class Run:
                 [list(r.values()) for r in inputs.references.values()],
             ),
         ]
-        found = [{"key": key, "name": name, **diversity(all_, training, many)} for key, name, all_, many in rows]
+        found = [{"key": key, "name": name, **diversity(texts, training, many)} for key, name, texts, many in rows]
         part = self.results.setdefault("diversity", {"rows": []})
         part["rows"] = [*found, *part["rows"]]  # words, which are scored last, first
 
