@@ -103,11 +103,11 @@ class Tacotron2Model(UnitToSpeech):
         tokens, lengths = self.tokens(batch.units, batch.unit_lengths)
         target = (batch.mels - self.mel_mean) / self.mel_std
         target = target * frame_mask(batch.mel_lengths, target.shape[1])[..., None]
-        memory = autoregress.encode(self.tts.enc, tokens, lengths)
-        after, before, logits, attention = self.tts.dec(memory, lengths, target)
-
         # A last step that is not full is left out, as ESPnet does.
         frames = batch.mel_lengths - batch.mel_lengths % ratio
+        memory = autoregress.encode(self.tts.enc, tokens, lengths)
+        with autoregress.masked_postnet(self.tts.dec, frames):
+            after, before, logits, attention = self.tts.dec(memory, lengths, target)
         target = target[:, : int(frames.max())]
         stop = (torch.arange(target.shape[1], device=target.device) >= frames[:, None] - 1).to(target.dtype)
         l1, mse, bce = self.tts.taco2_loss(after.float(), before.float(), logits.float(), target, stop, frames)
