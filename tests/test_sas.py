@@ -23,6 +23,7 @@ from i2s.corpus.tables import read_table, write_table
 from i2s.errors import UserError
 from i2s.features.image import ImageFeatures
 from i2s.features.speech import SpeechFeatureConfig
+from i2s.sas.codebook import blocks_of, learn_blocks
 from i2s.sas.data import SpokenImages
 from i2s.sas.losses import masked_margin_softmax, spectrogram_losses
 from i2s.sas.model import (
@@ -291,6 +292,85 @@ def test_every_image_is_described_as_if_alone_and_within_bounds() -> None:
 def test_attention_that_tells_nothing_apart_is_told() -> None:
     assert is_flat(np.full((7, 4), 0.25)) and not is_flat(np.ones((7, 1)))
     assert not is_flat(np.eye(4)) and not is_flat(np.repeat([[0.5, 0.3, 0.1, 0.1]], 7, axis=0))
+
+
+# a codebook
+
+
+def test_codes_stand_for_blocks_as_the_decoder_lays_them_out() -> None:
+    model = speaker(codes=5, reduction_factor=3, sampling_floor=1.0)
+    book = model.decoder.feat_out
+    mels = torch.randn(2, 8, MELS)
+    blocks = blocks_of(mels, 3)
+    assert blocks.shape == (2, 2, MELS * 3)  # the last two frames fill no block
+    torch.testing.assert_close(blocks[1, 1].view(MELS, 3), mels[1, 3:6].T)  # ESPnet's view of its output layer
+    book.blocks = torch.cat([blocks.flatten(0, 1), torch.zeros(1, MELS * 3)])
+    assert torch.equal(book.encode(mels), torch.tensor([[0, 1], [2, 3]]))
+    assert torch.equal(book.decode(torch.tensor([[2, 3]])), mels[1:, :6])
+    noisy = mels + 0.01 * torch.randn(mels.shape)
+    assert torch.equal(book.decode(book.encode(noisy)), mels[:, :6])
+    learned = learn_blocks([mels[0], mels[1]] * 20, 4, 3, seed=0)
+    assert {tuple(b.round(decimals=3).tolist()) for b in learned} == {
+        tuple(b.round(decimals=3).tolist()) for b in book.blocks[:4]
+    }
+
+
+def test_what_a_codebook_is_told_and_what_it_chooses() -> None:
+    """Told its own choices, the decoder is in the states in which it chose them; told others, it draws those."""
+    model = no_dropout(speaker(codes=6, reduction_factor=2, sampling_floor=1.0, prenet_seed=None))
+    book = model.decoder.feat_out
+    book.blocks = torch.randn(6, MELS * 2)
+    one = batch([12, 12], [0, 1])
+    memory, mask = model.encode(one.images)[one.rows], one.images.mask[one.rows]
+    options = autoregress.DecodeOptions(threshold=2.0, longest=12, seed=None)
+    with torch.no_grad():
+        chosen = torch.stack([d.frames for d in autoregress.decode(model.decoder, memory, mask, options)])
+
+        def told(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            with book.forced(codes) as states:
+                after, before, *_ = model.decoder(memory, mask.sum(1), book.decode(codes))
+            assert torch.equal(before, book.decode(codes))
+            return after, book.score(torch.stack(states, 1)), before
+
+        codes = torch.zeros(2, 6, dtype=torch.long)
+        for step in range(6):  # what it chooses depends on what came before
+            codes[:, step] = told(codes)[1][:, step].argmax(-1)
+        torch.testing.assert_close(told(codes)[0], chosen, atol=1e-5, rtol=1e-5)
+        assert (told((codes + 1) % 6)[0] - chosen).abs().max() > 0.1
+        with book.forced(book.encode(one.mels)) as states:
+            model.decoder(memory, mask.sum(1), book.decode(book.encode(one.mels)))
+        scores = book.score(torch.stack(states, 1))
+        expected = torch.nn.functional.cross_entropy(scores.flatten(0, 1), book.encode(one.mels).flatten())
+        model.mel_mean, model.mel_std = torch.zeros(MELS), torch.ones(MELS)
+        torch.testing.assert_close(model.losses(one, 1.0)["code"], expected)
+
+
+def test_with_a_codebook_one_answer_is_chosen_without_their_mean_is_drawn() -> None:
+    """Of one image two things are said, equally often."""
+    answers = torch.stack([torch.full((6, MELS), 2.0), torch.full((6, MELS), -2.0)])
+    images = images_batch([torch.from_numpy(IMAGES[0].vectors)], [torch.from_numpy(IMAGES[0].regions)])
+    one = Batch(images, torch.zeros(2, dtype=torch.long), answers, torch.tensor([6, 6]))
+
+    def distance(**others: Any) -> float:
+        """Of what is said, at its first frame, from the nearest answer."""
+        model = no_dropout(speaker(reduction_factor=2, constraint_weight=0.0, prenet_seed=None, **others)).train()
+        model.mel_mean, model.mel_std = torch.zeros(MELS), torch.ones(MELS)
+        if model.config.codes:
+            model.decoder.feat_out.blocks = learn_blocks(list(answers), 2, 2, seed=0)
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(60):
+            optimiser.zero_grad()
+            model.losses(one, 1.0)["total"].backward()
+            optimiser.step()
+        said = torch.from_numpy(model.eval().describe(IMAGES[:1])[0].mel)
+        return float((answers[:, 0] - said[0]).abs().mean(-1).min())
+
+    assert distance(codes=2, sampling_floor=1.0) < 0.5 < 1.5 < distance()
+
+
+def test_a_codebook_goes_without_scheduled_sampling() -> None:
+    with pytest.raises(UserError, match="scheduled sampling"):
+        SasConfig(codes=10)
 
 
 # data, training and files

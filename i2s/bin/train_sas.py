@@ -24,12 +24,15 @@ from i2s.features.image import ImageFeatures
 from i2s.features.manifest import image_feats_of_training
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import check_same, name_checkpoint, save_manifest
+from i2s.sas.codebook import learn_blocks
 from i2s.sas.data import SpokenImages
 from i2s.sas.model import SasConfig, ShowAndSpeak
 from i2s.train.checkpoints import check_unfinished
 from i2s.train.fit import fit
 
 log = logging.getLogger(__name__)
+
+CODEBOOK_UTTERANCES = 1500  # from which a codebook of spectrogram blocks is learned
 
 
 def main() -> None:
@@ -52,7 +55,7 @@ def main() -> None:
     )
     config = replace(
         config, feature_dim=train.features.dim, regions=train.regions is not None, classes=train.classes,
-        n_mels=features.n_mels, longest=max(train.lengths),
+        grid=tuple(image_feats.get("grid") or ()), n_mels=features.n_mels, longest=max(train.lengths),
     )  # fmt: skip
     check_unfinished(args.model, config)
 
@@ -62,6 +65,9 @@ def main() -> None:
     model = ShowAndSpeak(config)
     model.feature_mean, model.feature_std = train.features.statistics()
     model.mel_mean, model.mel_std = train.mel_statistics()
+    if config.codes:
+        mels = [(mel - model.mel_mean) / model.mel_std for mel in train.sample(CODEBOOK_UTTERANCES)]
+        model.decoder.feat_out.blocks = learn_blocks(mels, config.codes, config.reduction_factor, config.seed)
     if config.listen:
         model.listen = partial(listen, model, dev.images(config.listen), features)
     log.info(

@@ -8,6 +8,7 @@ mean of the encoded image is to be near an encoding of the whole true spectrogra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,7 +22,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from i2s.errors import UserError
 from i2s.features.image import ImageFeatures
+from i2s.i2u.base import Grid
 from i2s.i2u.data import pad_features
+from i2s.sas.codebook import Codebook
 from i2s.sas.losses import masked_margin_softmax, spectrogram_losses
 from i2s.sas.sampling import scheduled_sampling, truth_share
 from i2s.train.fit import Module, TrainConfig
@@ -37,6 +40,7 @@ class SasConfig(TrainConfig):
     """Options; the defaults are the paper's. Training fills the first group in from the data."""
 
     feature_dim: int = 0  # D of an image's (L, D) features
+    grid: tuple[int, ...] = ()  # rows and columns of the L positions; empty: regions
     regions: bool = False  # whether features are of regions, with box, class and confidence
     classes: int = 0  # of regions: ids from 0; others count as unknown
     n_mels: int = 80
@@ -50,6 +54,7 @@ class SasConfig(TrainConfig):
     region_dim: int = 1024  # of the encoding of a region's box, class and confidence
     hidden_dim: int = 1025  # first of the two linear layers over each vector
     memory_dim: int = 512  # second; what the decoder attends to
+    positions_2d: bool = False  # learned row and column embeddings, where the features have a grid
     feature_dropout: float = 0.0
     adim: int = 128
     aconv_chans: int = 32
@@ -62,6 +67,9 @@ class SasConfig(TrainConfig):
     postnet_chans: int = 512
     postnet_filts: int = 5
     reduction_factor: int = 1  # frames a decoder step
+    codes: int = (
+        0  # blocks of so many frames to choose from (i2s.sas.codebook); 0: frames are regressed, as in the paper
+    )
     dropout_rate: float = 0.5
     zoneout_rate: float = 0.1
 
@@ -87,6 +95,9 @@ class SasConfig(TrainConfig):
         for name in ("prenet_layers", "reduction_factor"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.codes < 0 or (self.codes and self.sampling_decay and self.sampling_floor < 1):
+            raise UserError(f"codes={self.codes}: must be at least 0, and goes without scheduled sampling "
+                            "(sampling_floor=1)")  # fmt: skip
 
 
 class Images(NamedTuple):
@@ -143,6 +154,7 @@ class ImageEncoder(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(width, config.hidden_dim), nn.ReLU(), nn.Linear(config.hidden_dim, config.memory_dim)
         )
+        self.places = Grid(config.grid if config.positions_2d else (), config.memory_dim)
 
     def forward(self, features: Tensor, regions: Tensor | None) -> Tensor:
         x = self.dropout(features)
@@ -150,7 +162,7 @@ class ImageEncoder(nn.Module):
             if regions is None:
                 raise UserError("this model was trained on image regions; extract features of the same kind")
             x = torch.cat([x, self.regions(regions)], -1)
-        return self.layers(x)
+        return self.places(self.layers(x))
 
 
 class SpeechEncoder(nn.Module):
@@ -198,6 +210,9 @@ class ShowAndSpeak(Module):
         ]  # fmt: skip
         sizes = {name: getattr(config, name) for name in names}
         self.decoder = Decoder(idim=config.memory_dim, odim=config.n_mels, att=attention, **sizes)
+        if config.codes:
+            width = self.decoder.feat_out.in_features
+            self.decoder.feat_out = Codebook(width, config.codes, config.n_mels, config.reduction_factor)
         if config.constraint_weight:
             self.image_embedding = nn.Linear(config.memory_dim, config.embed_dim)
             self.speech_encoder = SpeechEncoder(config.n_mels, config.embed_dim)
@@ -213,12 +228,26 @@ class ShowAndSpeak(Module):
         target = (batch.mels - self.mel_mean) / self.mel_std
         target = target * frame_mask(batch.lengths, target.shape[1])[..., None]
         frames = batch.lengths - batch.lengths % ratio  # a last step that is not full is left out, as ESPnet does
-        with scheduled_sampling(self.decoder, share), autoregress.masked_postnet(self.decoder, frames):
-            after, before, logits, _ = self.decoder(memory, mask.sum(1), target)
+        book = self.decoder.feat_out if config.codes else None
+        with ExitStack() as during:
+            during.enter_context(autoregress.masked_postnet(self.decoder, frames))
+            if book is None:
+                during.enter_context(scheduled_sampling(self.decoder, share))
+                heard = target
+            else:
+                codes = book.encode(target)
+                states = during.enter_context(book.forced(codes))
+                heard = book.decode(codes)
+            after, before, logits, _ = self.decoder(memory, mask.sum(1), heard)
         drawn, stop = spectrogram_losses(
             after.float(), before.float(), logits.float(), target[:, : after.shape[1]], frames, config.stop_weight
         )
         losses = {"mel": drawn, "stop": stop, "total": drawn + stop}
+        if book is not None:
+            steps = frame_mask(frames // ratio, codes.shape[1])
+            scores = book.score(torch.stack(states, 1)[steps])
+            losses["code"] = F.cross_entropy(scores.float(), codes[steps])
+            losses["total"] = losses["total"] + losses["code"]
         if config.constraint_weight:
             image = self.image_embedding(mean_over(memory, mask))
             speech = self.speech_encoder(target, batch.lengths)
@@ -239,7 +268,7 @@ class ShowAndSpeak(Module):
         for name, value in losses.items():
             self.log(f"dev/{name}", value, batch_size=len(batch.rows), sync_dist=True)
         # What is drawn chooses the checkpoint: the constraint is no aim of its own, and is over-fitted first.
-        score = losses["mel"] + losses["stop"]
+        score = losses["mel"] + losses["stop"] + losses.get("code", 0.0)
         self.log("dev/score", score, batch_size=len(batch.rows), prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:

@@ -62,10 +62,14 @@ class Spectrograms(Dataset[T]):
             )
         return mel
 
+    def sample(self, most: int) -> list[torch.Tensor]:
+        """The spectrograms (T, n_mels) of at most so many utterances, spread evenly."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(int))
+        return [torch.from_numpy(np.array(self.mel(int(i)), np.float32)) for i in chosen]
+
     def mel_statistics(self, most: int = 500) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of each mel channel (n_mels,), over `most` utterances spread evenly."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(int))
-        frames = np.concatenate([self.mel(int(i)) for i in chosen]).astype(np.float64)
+        frames = torch.cat(self.sample(most)).double().numpy()
         mean, std = frames.mean(0), frames.std(0).clip(1e-3)
         return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
 
