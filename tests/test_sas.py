@@ -115,6 +115,17 @@ def test_the_image_encoder_has_the_papers_sizes() -> None:
     assert model.config.schedule == "exponential" and model.config.warmup_steps == 4000 and model.config.lr == 2e-3
 
 
+def test_places_of_a_grid_are_told_apart_where_asked_for() -> None:
+    x = torch.randn(1, 6, DIM)
+    images = Images(x, torch.ones(1, 6, dtype=torch.bool), None)
+    for told in (False, True):
+        model = speaker(regions=False, grid=(2, 3), positions_2d=told)
+        turned = model.encode(images._replace(features=x.flip(1))).flip(1)
+        assert torch.allclose(model.encode(images), turned, atol=1e-6) != told
+    with pytest.raises(UserError, match="2 x 3"):
+        model.encode(images._replace(features=x[:, :5]))
+
+
 def test_images_that_do_not_fit_are_refused() -> None:
     model = speaker()
     for bad, message in [

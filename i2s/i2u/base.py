@@ -77,7 +77,7 @@ class Grid(nn.ParameterList):
     def __init__(self, grid: Sequence[int], width: int):
         super().__init__(nn.Parameter(0.02 * torch.randn(size, width)) for size in grid)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def added_to(self, x: Tensor) -> Tensor:
         """Positions (B, L, width), row after row, with what tells their places. Raises UserError for another L."""
         if not len(self):
             return x

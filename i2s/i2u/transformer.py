@@ -165,7 +165,7 @@ class TransformerModel(ImageToUnitModel):
         bias = self.project.bias - weight @ self.feature_mean
         if not torch.is_autocast_enabled(features.device.type):
             features = features.to(weight.dtype)
-        x = self.places(self.feature_dropout(F.linear(features, weight, bias)))
+        x = self.places.added_to(self.feature_dropout(F.linear(features, weight, bias)))
         for layer in self.encoder:
             x = layer(x, mask)
         return self.image_norm(x)

@@ -162,7 +162,7 @@ class ImageEncoder(nn.Module):
             if regions is None:
                 raise UserError("this model was trained on image regions; extract features of the same kind")
             x = torch.cat([x, self.regions(regions)], -1)
-        return self.places(self.layers(x))
+        return self.places.added_to(self.layers(x))
 
 
 class SpeechEncoder(nn.Module):
