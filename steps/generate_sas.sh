@@ -28,9 +28,7 @@ out=$system/$(basename "$data")
 
 inputs=("$data/image_feats.scp" "$data/image_feats.json" "$model/manifest.json")
 if [ -f "$data/image_regions.scp" ]; then inputs+=("$data/image_regions.scp"); fi
-# The checkpoint counts, not only its name in the manifest.
-stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $vocoder_weights image=$image_weights" "${inputs[@]}" \
-  "$model/checkpoints/best.ckpt"
+stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $vocoder_weights image=$image_weights" "${inputs[@]}"
 stamp_holds "$out/wav.scp" "$out/attention.scp" "$system/manifest.json" && exit 0
 stamp_begin || clear_speech "$out"
 # shellcheck disable=SC2086 # a command with its options
