@@ -40,7 +40,7 @@ FEATURES = SpeechFeatureConfig(
     sample_rate=8000, n_fft=128, win_length=128, hop_length=32, n_mels=8, n_mfcc=8, fmax=4000.0
 )
 TINY = WaveNetConfig(
-    n_mels=8, hop_length=32, stacks=2, layers=3, kernel=3, residual_channels=8, gate_channels=6, skip_channels=7,
+    n_mels=8, hop_length=32, stacks=2, layers=3, kernel=3, residual_channels=8, gate_channels=6, skip_channels=16,
     condition_channels=5, components=3, segment=6, ema=0.9, epochs=2, batch_size=4, lr=0.01, warmup_steps=2,
 )  # fmt: skip
 rng = np.random.default_rng(0)
@@ -140,6 +140,7 @@ def test_cached_steps_equal_the_whole_network(kernel: int, stacks: int) -> None:
     wavs = torch.from_numpy(rng.uniform(-1, 1, (3, 96)))
     condition = torch.cat([network.conditioner(some_mel(3)) for _ in wavs])
     whole = network(wavs, condition)
+    assert (whole.std(1) > 1e-4).all()  # what is compared is not always the same
     with torch.inference_mode():
         cache = Cache(network, condition.permute(2, 0, 1))
         for t in range(96):
@@ -234,7 +235,7 @@ def test_tones_are_learned_and_told_apart_by_their_spectrogram(corpus: Path) -> 
     data = Segments(corpus / "train", FEATURES, 6)
     batch = data.collate([data[i, i] for i in range(9)])
     torch.manual_seed(0)
-    model = WaveNet(replace(TINY, residual_channels=16, gate_channels=16, skip_channels=16))
+    model = WaveNet(replace(TINY, residual_channels=16, gate_channels=16))
     model.mel_mean, model.mel_std = data.mel_statistics()
     with torch.no_grad():
         untrained = float(model.bits(model.network, batch))
