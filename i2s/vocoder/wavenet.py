@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from i2s.config import load_config
@@ -108,14 +109,11 @@ class Cache:
 
     def __init__(self, network: Network, condition: Tensor):
         batch, self.time = condition.shape[1], 0
-        self.layers = [CachedLayer(layer, batch) for layer in network.layers]
+        self.layers = [CachedLayer(layer, batch) for layer in cast(list[Layer], network.layers)]
         # (Blocks of the widest layer may reach beyond the end.)
         self.condition = F.pad(condition, (0, 0, 0, 0, 0, max(layer.dilation for layer in self.layers)))
         self.skip = torch.cat([layer.skip for layer in self.layers])  # all skip connections in one product
-        self.first, self.hidden, self.last = (
-            (conv.bias.detach(), conv.weight.detach()[:, :, 0].T.contiguous())
-            for conv in (network.first, network.hidden, network.last)
-        )
+        self.first, self.hidden, self.last = map(affine, (network.first, network.hidden, network.last))
 
     def step(self, samples: Tensor) -> Tensor:
         """The samples (B,) before this one to the parameters (B, 3 * components) of this one."""
@@ -143,9 +141,8 @@ class CachedLayer:
 
     def __init__(self, layer: Layer, batch: int):
         self.dilation, self.kernel = layer.dilation, layer.kernel
+        self.bias, self.now = affine(layer.conv)
         self.taps = layer.conv.weight.detach().permute(2, 1, 0).contiguous()  # oldest first, each (in, out)
-        assert layer.conv.bias is not None
-        self.bias = layer.conv.bias.detach()
         self.condition = layer.condition.weight.detach()[:, :, 0].T.contiguous()
         self.residual, self.skip = (w.contiguous() for w in layer.out.weight.detach()[:, :, 0].T.split(layer.widths, 1))
         self.inputs = self.taps.new_zeros(self.kernel, self.dilation, batch, len(self.taps[0]))
@@ -158,7 +155,7 @@ class CachedLayer:
         if at == 0:
             self._begin(block, condition[time : time + self.dilation])
         self.inputs[block, at] = x
-        content, gate = torch.addmm(self.past[at], x, self.taps[-1]).chunk(2, 1)
+        content, gate = torch.addmm(self.past[at], x, self.now).chunk(2, 1)
         gated = content.tanh() * gate.sigmoid()
         return torch.addmm(x, gated, self.residual), gated
 
@@ -170,3 +167,9 @@ class CachedLayer:
 
     def keep(self, count: int) -> None:
         self.inputs, self.past = self.inputs[:, :, :count].contiguous(), self.past[:, :count].contiguous()
+
+
+def affine(conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """Bias (out,) and last tap (in, out) of a convolution."""
+    assert conv.bias is not None
+    return conv.bias.detach(), conv.weight.detach()[:, :, -1].T.contiguous()
