@@ -66,7 +66,7 @@ Learn to describe images in speech with no text in between, and measure it. With
   --i2u NAME      (default $i2u)               --i2u-config FILE   --i2u-args 'key=value ...'
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
   (--system sas)                                --sas-config FILE   --sas-args 'key=value ...'
-  --vocoder NAME  (default $vocoder)               --vocoder-weights FILE
+  --vocoder NAME  (default $vocoder)               --vocoder-weights PATH (wavenet: see steps/train_vocoder.sh)
   --search-args 'key=value ...'   beam search or sampling of image-to-unit
   --samples N     draw so many descriptions of each image as units, to see how they vary (default $samples)
   --spice true    SPICE too (needs Java)

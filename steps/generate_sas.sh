@@ -11,7 +11,7 @@ Speak of every image of DATA_DIR with the model in SAS_DIR. Writes SYSTEM_DIR/ma
 use SYSTEM_DIR) and SYSTEM_DIR/<name of DATA_DIR>/{attention.scp,feats.scp,wav.scp,wav/,failures}.
   --nj N                  jobs, split over the images (default $nj)
   --cmd CMD               where jobs run (default \$cpu_cmd of cmd.sh)
-  --vocoder NAME          (default $vocoder)    --vocoder-weights FILE
+  --vocoder NAME          (default $vocoder)    --vocoder-weights PATH
   --image-weights PATH    kept for utils/describe.sh"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
@@ -28,7 +28,7 @@ out=$system/$(basename "$data")
 
 inputs=("$data/image_feats.scp" "$data/image_feats.json" "$model/manifest.json")
 if [ -f "$data/image_regions.scp" ]; then inputs+=("$data/image_regions.scp"); fi
-stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $vocoder_weights image=$image_weights" "${inputs[@]}"
+stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights" "${inputs[@]}"
 stamp_holds "$out/wav.scp" "$out/attention.scp" "$system/manifest.json" && exit 0
 stamp_begin || clear_speech "$out"
 # shellcheck disable=SC2086 # a command with its options

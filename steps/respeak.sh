@@ -11,7 +11,7 @@ help_message="Usage: steps/respeak.sh [options] DATA_DIR UNIT_DIR U2S_DIR OUT_DI
 Choose one utterance of each image of DATA_DIR by the seed. OUT_DIR/voice/wav.scp lists the recordings,
 OUT_DIR/resynth holds their units (of UNIT_DIR) spoken again by the model in U2S_DIR; without these two, their
 spectrograms, made speech of by the vocoder.
-  --nj N, --cmd CMD, --vocoder NAME, --vocoder-weights FILE    as of steps/synthesise.sh
+  --nj N, --cmd CMD, --vocoder NAME, --vocoder-weights PATH    as of steps/synthesise.sh
   --seed N          which utterance (default $seed)"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"

@@ -8,7 +8,7 @@ help_message="Usage: steps/speak_constant.sh [options] TRAIN_DIR DEV_DIR UNIT_DI
 Choose the caption that scores best when said of every image, searched on the training captions and chosen on the dev
 ones, and speak its units (of UNIT_DIR) by the model in U2S_DIR: OUT_DIR/{text,units,wav.scp}. Without these two, make
 speech of its spectrogram by the vocoder.
-  --vocoder NAME, --vocoder-weights FILE    as of steps/synthesise.sh"
+  --vocoder NAME, --vocoder-weights PATH    as of steps/synthesise.sh"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/utils/parse_options.sh"

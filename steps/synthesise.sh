@@ -9,7 +9,7 @@ help_message="Usage: steps/synthesise.sh [options] U2S_DIR DIR
 Speak DIR/units with the model in U2S_DIR, into DIR/{wav.scp,wav/,feats.scp,unit_durations,failures}.
   --nj N            jobs, split over the utterances (default $nj)
   --cmd CMD         where jobs run (default \$cpu_cmd of cmd.sh)
-  --vocoder NAME    (default $vocoder)    --vocoder-weights FILE"
+  --vocoder NAME    (default $vocoder)    --vocoder-weights PATH"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"
@@ -22,7 +22,7 @@ if [ $# -ne 2 ]; then
 fi
 u2s=$1 dir=$2
 
-stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $vocoder_weights" "$dir/units" "$u2s/manifest.json"
+stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" "$dir/units" "$u2s/manifest.json"
 stamp_holds "$dir/wav.scp" && exit 0
 stamp_begin || clear_speech "$dir"
 # shellcheck disable=SC2086 # a command with its options

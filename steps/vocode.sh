@@ -10,7 +10,7 @@ Make speech of the spectrograms in DATA_DIR/feats.scp of the utterances that the
 DIR/{wav.scp,wav/,feats.scp}.
   --nj N            jobs, split over the utterances (default $nj)
   --cmd CMD         where jobs run (default \$cpu_cmd of cmd.sh)
-  --vocoder NAME    (default $vocoder)    --vocoder-weights FILE"
+  --vocoder NAME    (default $vocoder)    --vocoder-weights PATH"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"
@@ -23,7 +23,7 @@ if [ $# -ne 3 ]; then
 fi
 data=$1 ids=$2 dir=$3
 
-stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $vocoder_weights" "$data/feats.scp" "$data/features.json" "$ids"
+stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" "$data/feats.scp" "$data/features.json" "$ids"
 stamp_holds "$dir/wav.scp" && exit 0
 stamp_begin || clear_speech "$dir"
 # shellcheck disable=SC2086 # a command with its options

@@ -24,8 +24,8 @@ def check_unfinished(folder: Path, config: Any) -> None:
         return
     before = load_config(type(config), folder / "config.yaml")
     # These do not change what is learned.
-    same = replace(before, workers=config.workers, cache_gb=config.cache_gb, patience=config.patience)
-    if same != config:
+    free = {key: getattr(config, key) for key in ("workers", "cache_gb", "patience") if hasattr(config, key)}
+    if replace(before, **free) != config:
         raise UserError(
             f"{folder}: holds the checkpoints of a training with another configuration or other data; "
             f"remove {folder}/checkpoints to begin anew, or choose another folder"

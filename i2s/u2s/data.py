@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from i2s.archive import Matrices
 from i2s.corpus.tables import read_int_table
@@ -79,10 +79,14 @@ class Spectrograms(Dataset[T]):
 
     def loader(self, batch_size: int, workers: int, seed: int, shuffle: bool, max_frames: int = 0) -> DataLoader:
         """Batches of utterances of similar length, in an order that depends on seed and epoch alone."""
-        sampler = LengthBatchSampler(self.lengths, batch_size, max_frames, seed, shuffle)
+        sampler = self.sampler(batch_size, max_frames, seed, shuffle)
         return DataLoader(
             self, batch_sampler=sampler, collate_fn=self.collate, num_workers=workers, persistent_workers=workers > 0
         )
+
+    def sampler(self, batch_size: int, max_frames: int, seed: int, shuffle: bool) -> Sampler[Any]:
+        """What chooses the items of batches; of one whose items are whole utterances, these."""
+        return LengthBatchSampler(self.lengths, batch_size, max_frames, seed, shuffle)
 
 
 class UnitSpeech(Spectrograms[Item]):
