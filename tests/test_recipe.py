@@ -157,7 +157,7 @@ def test_rows_of_an_ablation_are_run_and_tabulated(tiny_recipe, tmp_path):
     """The first row is what the recipe has done already: nothing is left to do for it."""
     table = tmp_path / "two.yaml"
     table.write_text("rows: [{name: as it was}, {name: no such thing, tag: _other, options: {i2u-arg: layers=2}}]\n")
-    options = [*tiny_options(tiny_recipe), "--ablation", str(table), "--split", "test"]
+    options = [*tiny_options(tiny_recipe), "--ablation", str(table), "--split", "test", "--stage", "10"]
     done = run(ROOT / "run.sh", *options, check=False)
     log = tiny_recipe / "exp" / "two" / "log" / "test_other.log"
     assert done.returncode == 1 and "unknown option --i2u-arg" in log.read_text()

@@ -86,12 +86,14 @@ def row_options(table: Ablation, row: Row, given: Mapping[str, str]) -> dict[str
 
 def _text(value: Value) -> str:
     """As on a command line, and in one line."""
-    return " ".join(str(value).lower().split()) if isinstance(value, bool) else " ".join(str(value).split())
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return " ".join(text.split())
 
 
 def given_options(words: list[str]) -> dict[str, str]:
     """The options of a command line that utils/parse_options.sh has accepted: --name value or --name=value."""
-    options, rest = {}, iter(words)
+    options: dict[str, str] = {}
+    rest = iter(words)
     for word in rest:
         name, equals, value = word.removeprefix("--").partition("=")
         options[name] = value if equals else next(rest, "")
@@ -103,7 +105,7 @@ def markdown(table: Ablation, split: str, results: Mapping[str, dict[str, Any]],
 
     By tag: `results`, what results.json holds of the rows that are finished; `failed`, where to look into the others.
     """
-    first = next(iter(results.values()), {})
+    first: dict[str, Any] = next(iter(results.values()), {})
     part = next((part for part in ("captions", "units") if part in first), "")
     floors = [row for row in first[part]["rows"] if row["key"] in _FLOORS] if part else []
     scores = {tag: _scores(found, part) for tag, found in results.items()}
@@ -138,11 +140,8 @@ def markdown(table: Ablation, split: str, results: Mapping[str, dict[str, Any]],
 
 def _scores(results: dict[str, Any], part: str) -> dict[str, dict[str, float]]:
     """What is shown of a row's results: the system's scores, and how often its speech failed."""
-    said, speech = (
-        next((row["scores"] for row in results.get(p, {}).get("rows", []) if row["key"] == "system"), {})
-        for p in (part, "speech")
-    )
-    return {**said, **{m: speech[m] for m in _FAILURES if m in speech}}
+    rows = [(p, row) for p in (part, "speech") for row in results.get(p, {}).get("rows", []) if row["key"] == "system"]
+    return {m: score for p, row in rows for m, score in row["scores"].items() if p == part or m in _FAILURES}
 
 
 def _cells(scores: Mapping[str, dict[str, float]], measures: list[str]) -> list[str]:
