@@ -88,6 +88,7 @@ def write(path: Path, table: dict[str, Any]) -> Path:
         ({"rows": [{"name": "a"}], "options": {"tag": "_b"}}, "option 'tag' cannot differ"),
         ({"rows": [{"name": "a", "options": {"tts": ["pico"]}}]}, r"options: tts: expected str or .*, got \['pico'\]"),
         ({"rows": [{"name": "a", "published": {"BLUE-4": 1}}]}, "published: no such measure: BLUE-4; known: BLEU-1"),
+        ({"rows": [{"name": "a", "published": {"BLEU-4": 1}}]}, "published scores need a source"),
         ({"rows": [{"name": "a", "published": {"BLEU-4": "low"}}]}, "published: BLEU-4: expected float, got 'low'"),
     ],
 )

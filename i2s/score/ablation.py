@@ -68,6 +68,8 @@ def read_ablation(path: Path) -> Ablation:
                 raise UserError(f"{where}: option {name!r} cannot differ between rows; give it on the command line")
         if unknown := set(row.published) - set(_MEASURES):
             raise UserError(f"{where}: published: no such measure: {min(unknown)}; known: {', '.join(_MEASURES)}")
+    if not table.source and any(row.published for row in table.rows):
+        raise UserError(f"{path}: published scores need a source: whose they are")
     return table
 
 
