@@ -3,6 +3,7 @@
 set -euo pipefail
 
 command=${recipe_command:-$(printf "%q " ./run.sh "$@")} # as results are written down
+arguments=("$@")
 stage=1
 stop_stage=11
 nj=$(nproc)
@@ -11,7 +12,8 @@ data=data
 exp=exp
 downloads=downloads
 tag=
-split="test"
+split=
+ablation=
 # parts, each from its registry (`--tts help` lists the voices, and so on)
 system=units
 tts=hibari
@@ -54,7 +56,8 @@ Learn to describe images in speech with no text in between, and measure it. With
   --ngpu N        GPUs for training (default $ngpu)
   --data DIR, --exp DIR, --downloads DIR    where things go (default $data, $exp, $downloads)
   --tag TAG       suffix of the experiment's folders, to keep variants side by side
-  --split NAME    the split that stages 9-11 describe and score (default $split; tune on dev)
+  --split NAME    the split that stages 9-11 describe and score (default test, with --ablation dev; tune on dev)
+  --ablation FILE run every row of a table of variants (conf/ablation_*.yaml) and write their scores side by side
 
   --system NAME   units: photo to units, units to speech; sas: photo to spectrogram, without 6 and 7 (default $system)
   --tts NAME      voice (default $tts)                --tts-options 'key=value ...'
@@ -85,9 +88,16 @@ python -m i2s.bin.check_parts --system "$system" --tts "$tts" --asr "$asr" --ima
   --units "$units" --i2u "$i2u" --u2s "$u2s" --vocoder "$vocoder"
 [ -z "$second_asr" ] || python -m i2s.bin.check_parts --asr "$second_asr"
 
+: "${split:=${ablation:+dev}}" "${split:=test}"
+
 conf() { # a recipe's own file comes before the project's
   if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
 }
+if [ -n "$ablation" ]; then
+  ablation=$(conf "$ablation")
+  exec python -m i2s.bin.ablation --command "$command" --split "$split" --exp "$exp" \
+    "$ablation" "$exp/$(basename "$ablation" .yaml)$tag" -- "$root/run.sh" "${arguments[@]}"
+fi
 running=''
 note_stage() { # the stage that has ended, for utils/results.sh
   if [ -n "$running" ]; then
@@ -116,8 +126,10 @@ i2u_dir=$exp/i2u_$i2u$tag
 u2s_dir=$exp/u2s_$u2s$tag
 sas_dir=$exp/sas$tag
 if [ "$system" = sas ]; then
-  name=sas_$vocoder$tag speaker=() # the reference's spectrograms through the vocoder are its ceiling
-  ceilings_dir=$exp/ceilings_$name
+  # The reference's spectrograms through the vocoder are its ceiling: as its units, the same for all variants.
+  name=sas_$vocoder$tag speaker=()
+  ceilings_dir=$exp/ceilings_sas_$vocoder
+  unit_dir=$exp/units_$units$num_units
 else
   name=${i2u}_${u2s}_$vocoder$tag speaker=("$unit_dir" "$u2s_dir")
   ceilings_dir=$exp/ceilings_${u2s}_$vocoder$tag

@@ -153,6 +153,21 @@ def test_direct_system_goes_through_without_units_and_text(tiny_recipe, tmp_path
     assert "reference spectrograms" in (tmp_path / "RESULTS.md").read_text()
 
 
+def test_rows_of_an_ablation_are_run_and_tabulated(tiny_recipe, tmp_path):
+    """The first row is what the recipe has done already: nothing is left to do for it."""
+    table = tmp_path / "two.yaml"
+    table.write_text("rows: [{name: as it was}, {name: no such thing, tag: _other, options: {i2u-arg: layers=2}}]\n")
+    options = [*tiny_options(tiny_recipe), "--ablation", str(table), "--split", "test", "--stage", "10"]
+    done = run(ROOT / "run.sh", *options, check=False)
+    log = tiny_recipe / "exp" / "two" / "log" / "test_other.log"
+    assert done.returncode == 1 and "unknown option --i2u-arg" in log.read_text()
+    results = json.loads((tiny_recipe / "exp" / SYSTEM / "test" / "results.json").read_text())
+    (row,) = [row for row in results["captions"]["rows"] if row["key"] == "system"]
+    shown = next(line for line in done.stdout.splitlines() if "as it was" in line)
+    assert f"{row['scores']['CIDEr']['value']:.1f} ±" in shown and "random other image's caption" in done.stdout
+    assert "up to date" in log.with_name("test.log").read_text()
+
+
 def test_an_unknown_system_is_refused(tmp_path):
     done = run(ROOT / "run.sh", *tiny_options(tmp_path), "--system", "saas", check=False)
     assert done.returncode and "--system saas: no such part (did you mean sas?)" in done.stderr
