@@ -29,7 +29,8 @@ fi
 data=$1 i2u=$2 u2s=$3 system=$4
 out=$system/$(basename "$data")
 
-stamp_set "$out/.units" "search=$search_args samples=$samples vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights" \
+parts="vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights"
+stamp_set "$out/.units" "search=$search_args samples=$samples $parts" \
   "$data/image_feats.scp" "$data/image_feats.json" "$i2u/manifest.json" "$u2s/manifest.json"
 if ! stamp_holds "$out/units" "$system/manifest.json"; then
   stamp_begin || true

@@ -23,7 +23,8 @@ if [ $# -ne 3 ]; then
 fi
 data=$1 ids=$2 dir=$3
 
-stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" "$data/feats.scp" "$data/features.json" "$ids"
+stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" \
+  "$data/feats.scp" "$data/features.json" "$ids"
 stamp_holds "$dir/wav.scp" && exit 0
 stamp_begin || clear_speech "$dir"
 # shellcheck disable=SC2086 # a command with its options
