@@ -127,7 +127,7 @@ def test_direct_system_goes_through_without_units_and_text(tiny_recipe, tmp_path
     texts = {text: text.read_text() for text in data.glob("*/text")}
     for text in texts:
         text.unlink()
-    tiny = "epochs=1 hidden_dim=16 memory_dim=16 dunits=16 prenet_units=8 postnet_layers=1 embed_dim=8"
+    tiny = "epochs=1 codes=16 hidden_dim=16 memory_dim=16 dunits=16 prenet_units=8 postnet_layers=1 embed_dim=8"
     options = [*tiny_options(tmp_path), "--system", "sas", "--sas-args", tiny]
     done = run(ROOT / "run.sh", *options, "--stage", "6", "--stop-stage", "9")
     assert "needs no units" in done.stderr and "no image-to-unit model; skipped" in done.stderr

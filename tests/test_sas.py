@@ -384,6 +384,11 @@ def test_a_codebook_goes_without_scheduled_sampling() -> None:
         SasConfig(codes=10)
 
 
+def test_a_codebook_needs_as_many_blocks() -> None:
+    with pytest.raises(UserError, match="only 4 blocks of 3 frames"):
+        learn_blocks([torch.zeros(12, MELS)], 5, 3, seed=0)
+
+
 # data, training and files
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from i2s.errors import UserError
 from i2s.units.kmeans import cluster
 
 ITERATIONS = 20  # of k-means
@@ -76,7 +77,9 @@ def blocks_of(mels: Tensor, ratio: int) -> Tensor:
 
 
 def learn_blocks(mels: list[Tensor], size: int, ratio: int, seed: int) -> Tensor:
-    """k-means over the blocks of spectrograms (T, n_mels): (size, n_mels * ratio)."""
+    """k-means over the blocks of spectrograms (T, n_mels): (size, n_mels * ratio). Raises UserError for too few."""
     blocks = torch.cat([blocks_of(mel[None], ratio)[0] for mel in mels]).numpy()
+    if len(blocks) < size:
+        raise UserError(f"codes={size}: the training set has only {len(blocks)} blocks of {ratio} frames; lower it")
     np.random.default_rng(seed).shuffle(blocks)
     return torch.from_numpy(cluster(blocks, size, ITERATIONS, seed)[0])
