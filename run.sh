@@ -3,6 +3,7 @@
 set -euo pipefail
 
 command=${recipe_command:-$(printf "%q " ./run.sh "$@")} # as results are written down
+arguments=("$@")
 stage=1
 stop_stage=11
 nj=$(nproc)
@@ -11,8 +12,10 @@ data=data
 exp=exp
 downloads=downloads
 tag=
-split="test"
+split=
+ablation=
 # parts, each from its registry (`--tts help` lists the voices, and so on)
+system=units
 tts=hibari
 asr=pocketsphinx
 second_asr=
@@ -34,6 +37,8 @@ i2u_config=conf/i2u_transformer_small.yaml
 i2u_args=
 u2s_config=conf/u2s_fast_small.yaml
 u2s_args=
+sas_config=conf/sas_codes_small.yaml
+sas_args=
 vocoder_weights=
 search_args=
 samples=5
@@ -51,8 +56,10 @@ Learn to describe images in speech with no text in between, and measure it. With
   --ngpu N        GPUs for training (default $ngpu)
   --data DIR, --exp DIR, --downloads DIR    where things go (default $data, $exp, $downloads)
   --tag TAG       suffix of the experiment's folders, to keep variants side by side
-  --split NAME    the split that stages 9-11 describe and score (default $split; tune on dev)
+  --split NAME    the split that stages 9-11 describe and score (default test, with --ablation dev; tune on dev)
+  --ablation FILE run every row of a table of variants (conf/ablation_*.yaml) and write their scores side by side
 
+  --system NAME   units: photo to units, units to speech; sas: photo to spectrogram, without 6 and 7 (default $system)
   --tts NAME      voice (default $tts)                --tts-options 'key=value ...'
   --asr NAME      recogniser (default $asr)     --asr-options 'key=value ...'
   --second-asr NAME    score what another recogniser hears, too   --second-asr-options 'key=value ...'
@@ -61,7 +68,8 @@ Learn to describe images in speech with no text in between, and measure it. With
   --units NAME    (default $units)                    --num-units K  --unit-bpe N (0: none)  --unit-args 'key=value ...'
   --i2u NAME      (default $i2u)               --i2u-config FILE   --i2u-args 'key=value ...'
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
-  --vocoder NAME  (default $vocoder)               --vocoder-weights FILE
+  (--system sas)                                --sas-config FILE   --sas-args 'key=value ...'
+  --vocoder NAME  (default $vocoder)               --vocoder-weights PATH (wavenet: see steps/train_vocoder.sh)
   --search-args 'key=value ...'   beam search or sampling of image-to-unit
   --samples N     draw so many descriptions of each image as units, to see how they vary (default $samples)
   --spice true    SPICE too (needs Java)
@@ -76,13 +84,20 @@ if [ $# -ne 0 ]; then
   echo "$0: error: unexpected argument: $1; see $0 --help" >&2
   exit 2
 fi
-python -m i2s.bin.check_parts --tts "$tts" --asr "$asr" --image-feats "$image_feats" --units "$units" --i2u "$i2u" \
-  --u2s "$u2s" --vocoder "$vocoder"
+python -m i2s.bin.check_parts --system "$system" --tts "$tts" --asr "$asr" --image-feats "$image_feats" \
+  --units "$units" --i2u "$i2u" --u2s "$u2s" --vocoder "$vocoder"
 [ -z "$second_asr" ] || python -m i2s.bin.check_parts --asr "$second_asr"
+
+: "${split:=${ablation:+dev}}" "${split:=test}"
 
 conf() { # a recipe's own file comes before the project's
   if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
 }
+if [ -n "$ablation" ]; then
+  ablation=$(conf "$ablation")
+  exec python -m i2s.bin.ablation --command "$command" --split "$split" --exp "$exp" \
+    "$ablation" "$exp/$(basename "$ablation" .yaml)$tag" -- "$root/run.sh" "${arguments[@]}"
+fi
 running=''
 note_stage() { # the stage that has ended, for utils/results.sh
   if [ -n "$running" ]; then
@@ -109,8 +124,17 @@ skips() { printf '%s\n' "$*; skipped" >&2; }
 unit_dir=$exp/units_$units$num_units$tag
 i2u_dir=$exp/i2u_$i2u$tag
 u2s_dir=$exp/u2s_$u2s$tag
-system_dir=$exp/${i2u}_${u2s}_$vocoder$tag
-ceilings_dir=$exp/ceilings_${u2s}_$vocoder$tag
+sas_dir=$exp/sas$tag
+if [ "$system" = sas ]; then
+  # The reference's spectrograms through the vocoder are its ceiling: as its units, the same for all variants.
+  name=sas_$vocoder$tag speaker=()
+  ceilings_dir=$exp/ceilings_sas_$vocoder
+  unit_dir=$exp/units_$units$num_units
+else
+  name=${i2u}_${u2s}_$vocoder$tag speaker=("$unit_dir" "$u2s_dir")
+  ceilings_dir=$exp/ceilings_${u2s}_$vocoder$tag
+fi
+system_dir=$exp/$name
 features=$(conf conf/features.yaml)
 commit=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
 mkdir -p "$exp"
@@ -153,45 +177,66 @@ if runs 5 "image features"; then
 fi
 
 if runs 6 "discover units"; then
-  "$root/steps/units.sh" --nj "$nj" --units "$units" --num-units "$num_units" --unit-bpe "$unit_bpe" \
-    --overrides "$unit_args" "$data" "$unit_dir"
+  if [ "$system" = sas ]; then
+    skips "--system sas needs no units (but scores in those of $unit_dir where they are)"
+  else
+    "$root/steps/units.sh" --nj "$nj" --units "$units" --num-units "$num_units" --unit-bpe "$unit_bpe" \
+      --overrides "$unit_args" "$data" "$unit_dir"
+  fi
 fi
 
 if runs 7 "train image-to-unit"; then
-  "$root/steps/train_i2u.sh" --ngpu "$ngpu" --i2u "$i2u" --config "$(conf "$i2u_config")" --overrides "$i2u_args" \
-    "$data" "$unit_dir" "$i2u_dir"
+  if [ "$system" = sas ]; then
+    skips "--system sas has no image-to-unit model"
+  else
+    "$root/steps/train_i2u.sh" --ngpu "$ngpu" --i2u "$i2u" --config "$(conf "$i2u_config")" --overrides "$i2u_args" \
+      "$data" "$unit_dir" "$i2u_dir"
+  fi
 fi
 
-if runs 8 "train unit-to-speech"; then
+if [ "$system" = sas ]; then
+  if runs 8 "train image-to-spectrogram"; then
+    "$root/steps/train_sas.sh" --ngpu "$ngpu" --config "$(conf "$sas_config")" --overrides "$sas_args" \
+      "$data" "$sas_dir"
+  fi
+elif runs 8 "train unit-to-speech"; then
   "$root/steps/train_u2s.sh" --ngpu "$ngpu" --u2s "$u2s" --config "$(conf "$u2s_config")" --overrides "$u2s_args" \
     "$data" "$unit_dir" "$u2s_dir"
 fi
 
 if runs 9 "generate"; then
-  "$root/steps/generate.sh" --nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
-    --image-weights "$image_weights" --search-args "$search_args" --samples "$samples" \
-    "$data/$split" "$i2u_dir" "$u2s_dir" "$system_dir"
-  "$root/steps/respeak.sh" --nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
-    "$data/$split" "$unit_dir" "$u2s_dir" "$ceilings_dir/$split"
+  speak=(--nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights")
+  if [ "$system" = sas ]; then
+    "$root/steps/generate_sas.sh" "${speak[@]}" --image-weights "$image_weights" \
+      "$data/$split" "$sas_dir" "$system_dir"
+  else
+    "$root/steps/generate.sh" "${speak[@]}" --image-weights "$image_weights" --search-args "$search_args" \
+      --samples "$samples" "$data/$split" "$i2u_dir" "$u2s_dir" "$system_dir"
+  fi
+  "$root/steps/respeak.sh" "${speak[@]}" "$data/$split" "${speaker[@]}" "$ceilings_dir/$split"
 fi
 
 if runs 10 "transcribe and score"; then
-  system=$system_dir/$split ceilings=$ceilings_dir/$split
-  heard=("$system" "$ceilings/voice" "$ceilings/resynth")
-  for d in "${heard[@]}"; do
+  generated=$system_dir/$split ceilings=$ceilings_dir/$split
+  heard=("$generated" "$ceilings/voice" "$ceilings/resynth")
+  if [ "$system" = sas ] && [ ! -f "$unit_dir/manifest.json" ]; then
+    skips "scores in units: there are none in $unit_dir"
+    unit_dir=
+  fi
+  for d in ${unit_dir:+"${heard[@]}"}; do
     "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"
   done
-  "$root/steps/measure_speech.sh" --nj "$nj" "$system/wav.scp" "$system/speech"
+  "$root/steps/measure_speech.sh" --nj "$nj" "$generated/wav.scp" "$generated/speech"
   "$root/steps/measure_speech.sh" --nj "$nj" "$ceilings/voice/wav.scp" "$ceilings/voice/speech"
   "$root/steps/measure_speech.sh" --nj "$nj" --recordings "$ceilings/voice/wav.scp" \
     "$ceilings/resynth/wav.scp" "$ceilings/resynth/speech"
   if [ -f "$data/$split/text" ]; then
-    "$root/steps/unit_phones.sh" "$data/$split" "$unit_dir"
-    "$root/steps/make_noise.sh" "$system/wav.scp" "$system/noise"
-    heard+=("$system/noise")
+    [ -z "$unit_dir" ] || "$root/steps/unit_phones.sh" "$data/$split" "$unit_dir"
+    "$root/steps/make_noise.sh" "$generated/wav.scp" "$generated/noise"
+    heard+=("$generated/noise")
     if [ -f "$data/train/text" ] && [ -f "$data/dev/text" ]; then
       "$root/steps/speak_constant.sh" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" \
-        "$data/train" "$data/dev" "$unit_dir" "$u2s_dir" "$ceilings/constant"
+        "$data/train" "$data/dev" "${speaker[@]}" "$ceilings/constant"
       heard+=("$ceilings/constant")
     fi
     for d in "${heard[@]}"; do
@@ -201,7 +246,7 @@ if runs 10 "transcribe and score"; then
   fi
   "$root/steps/score.sh" --asr "$asr" --second-asr "$second_asr" --spice "$spice" --unit-dir "$unit_dir" \
     --train-data "$data/train" --dev-data "$data/dev" --ceilings "$ceilings" --meteor-cache "$exp/meteor_cache" \
-    "$data/$split" "$system"
+    "$data/$split" "$generated"
 fi
 
 if runs 11 "report"; then

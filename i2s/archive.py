@@ -16,6 +16,8 @@ from i2s.corpus.tables import iter_table, write_table
 from i2s.errors import UserError
 from i2s.files import atomic_path
 
+_HEADER = 24  # bytes of the longest header up to the number of columns
+
 
 class ArkWriter:
     """Collects what `write_ark` yields: call it with (key, float32 matrix)."""
@@ -54,6 +56,23 @@ class Matrices(Mapping[str, np.ndarray]):
         self._rows = dict(iter_table(scp))
 
     def __getitem__(self, key: str) -> np.ndarray:
+        with self._at(key) as f:
+            return kaldiio.matio.read_kaldi(f)
+
+    def rows(self, key: str) -> int:
+        """The number of rows of a matrix, read from its header alone."""
+        with self._at(key) as f:
+            header = f.read(_HEADER)
+            kind = header[2:].partition(b" ")[0]
+            if kind in (b"FM", b"DM"):  # \0B, kind and a space; then each size after a byte that tells its own
+                return int(struct.unpack_from("<i", header, 6)[0])
+            if kind in (b"CM", b"CM2", b"CM3"):  # compressed: least value and range come before the sizes
+                return int(struct.unpack_from("<i", header, len(kind) + 11)[0])
+            raise ValueError("no matrix at this place")
+
+    @contextmanager
+    def _at(self, key: str) -> Iterator[BinaryIO]:
+        """The archive, opened where the matrix begins. Raises UserError for whatever is wrong with it."""
         if key not in self._rows:
             raise UserError(f"{self.scp}: has no entry for {key}")
         path, _, offset = self._rows[key].rpartition(":")
@@ -63,7 +82,7 @@ class Matrices(Mapping[str, np.ndarray]):
                 # kaldiio would run an entry that is a command, and unpickle one that says so: matrices alone are read.
                 if f.peek(2)[:2] != b"\0B":
                     raise ValueError("no matrix in Kaldi's binary format at this place")
-                return kaldiio.matio.read_kaldi(f)
+                yield f
         except (OSError, ValueError, EOFError, AssertionError, struct.error) as e:
             raise UserError(f"{self.scp}: {key}: cannot read {self._rows[key]}: {e}; run its stage again") from e
 

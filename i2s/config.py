@@ -73,9 +73,14 @@ def _checked(cls: type, values: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
-    """Accept `value` as `hint`, turning int to float, "1e-3" to float and lists to tuples; else UserError."""
+    """Accept `value` as `hint`, turning int to float, "1e-3" to float, lists to tuples and dicts to dataclasses; else
+    UserError."""
     args = typing.get_args(hint)
     origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return from_dict(hint, value, where)
+    if origin is dict and isinstance(value, dict):
+        return {str(k): _coerce(v, args[1], f"{where}: {k}") for k, v in value.items()}
     if origin is tuple and isinstance(value, list | tuple):
         element = args[0]
         return tuple(_coerce(v, element, where) for v in value)

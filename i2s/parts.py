@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import importlib
 
-from i2s.registry import Registry
+from i2s.registry import Part, Registry
+
+SYSTEMS = Registry(
+    "system",
+    {
+        "units": Part("i2s.system:ByUnits", "image to units, then units to speech (Hsu et al. 2020; the default)"),
+        "sas": Part("i2s.system:Direct", "Show and Speak: image to spectrogram directly (Wang et al. 2021)"),
+    },
+)
 
 _REGISTRIES = {
+    "system": "i2s.parts:SYSTEMS",
     "tts": "i2s.tts:VOICES",
     "asr": "i2s.asr:RECOGNISERS",
     "image-feats": "i2s.features.image:IMAGE_FEATURES",

@@ -1,37 +1,41 @@
-"""A whole system, photos in and speech out: an image-to-unit model, a unit-to-speech model and a vocoder."""
+"""A whole system, photos in and speech out: models that draw spectrograms of what photos show, and a vocoder."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from i2s import i2u, u2s, vocoder
+from i2s import i2u, sas, u2s, vocoder
 from i2s.config import from_dict
-from i2s.features.image import load_extractor
+from i2s.features.image import ImageFeatures, load_extractor
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.i2u.search import SearchConfig
 from i2s.modeldir import check_same, load_manifest, save_manifest
+from i2s.parts import SYSTEMS
+from i2s.u2s.base import Speech
 
 
 def save_system(
     folder: Path,
-    i2u_dir: Path,
-    u2s_dir: Path,
+    models: dict[str, Path],
     vocoder_name: str,
     vocoder_weights: Path | None,
     image_weights: Path | None,
-    search: dict[str, Any],
+    search: dict[str, Any] | None = None,
 ) -> None:
     """Write the manifest that makes `folder` a system. Paths are kept relative to it, so that `exp/` can be moved.
 
-    Raises UserError if the two models were trained on different unit inventories.
+    models: the folders of `i2u` and `u2s`, or of `sas`. Raises UserError if two of them were trained on different unit
+    inventories.
     """
-    check_units(i2u_dir, u2s_dir)
+    if "sas" not in models:
+        check_units(models["i2u"], models["u2s"])
 
     def relative(path: Path | None) -> str | None:
         return os.path.relpath(path, folder) if path else None
@@ -41,12 +45,11 @@ def save_system(
         folder,
         {
             "kind": "system",
-            "i2u": relative(i2u_dir),
-            "u2s": relative(u2s_dir),
+            **{kind: relative(model) for kind, model in models.items()},
             "vocoder": vocoder_name,
             "vocoder_weights": relative(vocoder_weights),
             "image_weights": relative(image_weights),
-            "search": search,
+            **({} if search is None else {"search": search}),
         },
     )
 
@@ -57,11 +60,56 @@ def check_units(i2u_dir: Path, u2s_dir: Path) -> None:
     check_same(i2u_dir, u2s_dir, "unit inventory", a["inventory"], b["inventory"])
 
 
+class Models(Protocol):
+    """The models of a system, loaded from the folders that its manifest names.
+
+    `folder` is the one that sees images; image_feats, features: what the models were trained on.
+    """
+
+    folder: Path
+    image_feats: dict[str, Any]
+    features: dict[str, Any]
+
+    def __init__(self, system: Path, manifest: dict[str, Any]): ...
+
+    def __call__(self, images: Sequence[ImageFeatures]) -> list[Speech]:
+        """What is said of a batch of images."""
+
+
+class ByUnits:
+    """Image to units, units to speech."""
+
+    def __init__(self, system: Path, manifest: dict[str, Any]):
+        self.folder, u2s_dir = system / manifest["i2u"], system / manifest["u2s"]
+        check_units(self.folder, u2s_dir)
+        self.image_feats = load_manifest(self.folder, "i2u")["image_feats"]
+        self.features = load_manifest(u2s_dir, "u2s")["features"]
+        self.i2u, self.u2s = i2u.load(self.folder), u2s.load(u2s_dir)
+        self.search = from_dict(SearchConfig, manifest["search"], str(system / "manifest.json"))
+
+    def __call__(self, images: Sequence[ImageFeatures]) -> list[Speech]:
+        hypotheses = [best[0] for best in self.i2u.generate([image.vectors for image in images], self.search)]
+        speech = self.u2s.synthesise([h.units for h in hypotheses])
+        return [replace(s, stopped=h.finished and s.stopped) for h, s in zip(hypotheses, speech, strict=True)]
+
+
+class Direct:
+    """Image to spectrogram."""
+
+    def __init__(self, system: Path, manifest: dict[str, Any]):
+        self.folder = system / manifest["sas"]
+        trained = load_manifest(self.folder, "sas")
+        self.image_feats, self.features = trained["image_feats"], trained["features"]
+        self.sas = sas.load(self.folder)
+
+    def __call__(self, images: Sequence[ImageFeatures]) -> list[Speech]:
+        return self.sas.describe(images)
+
+
 @dataclass(frozen=True)
 class Description:
-    """What is said of one photo. `units` are collapsed; `wav` is float32 in [-1, 1]."""
+    """What is said of one photo. `wav` is float32 in [-1, 1]."""
 
-    units: list[int]
     wav: np.ndarray
     stopped: bool
 
@@ -76,16 +124,15 @@ class System:
         def path(key: str) -> Path | None:
             return (folder / manifest[key]) if manifest[key] else None
 
-        i2u_dir, u2s_dir = folder / manifest["i2u"], folder / manifest["u2s"]
-        check_units(i2u_dir, u2s_dir)
-        self.i2u = i2u.load(i2u_dir)
-        self.u2s = u2s.load(u2s_dir)
-        self.features = from_dict(SpeechFeatureConfig, load_manifest(u2s_dir, "u2s")["features"], str(u2s_dir))
+        self.models: Models = SYSTEMS.get("sas" if "sas" in manifest else "units")(folder, manifest)
+        self.features = from_dict(SpeechFeatureConfig, self.models.features, str(folder))
         self.vocoder = vocoder.load(manifest["vocoder"], self.features, path("vocoder_weights"))
-        image_feats = load_manifest(i2u_dir, "i2u")["image_feats"]
+        image_feats = self.models.image_feats
         self.extractor = load_extractor(image_feats["kind"], path("image_weights"))
-        check_same(i2u_dir, folder, "image feature weights", image_feats["weights"], self.extractor.manifest["weights"])
-        self.search = from_dict(SearchConfig, manifest["search"], str(folder / "manifest.json"))
+        check_same(
+            self.models.folder, folder, "image feature weights", image_feats["weights"],
+            self.extractor.manifest["weights"],
+        )  # fmt: skip
 
     @property
     def sample_rate(self) -> int:
@@ -94,10 +141,6 @@ class System:
 
     def describe(self, photos: list[Image.Image]) -> list[Description]:
         """Describe a batch of RGB photos."""
-        hypotheses = [best[0] for best in self.i2u.generate(self.extractor.extract(photos), self.search)]
-        speech = self.u2s.synthesise([h.units for h in hypotheses])
+        speech = self.models(self.extractor.features([self.extractor.prepare(photo) for photo in photos]))
         wavs = self.vocoder([s.mel for s in speech])
-        return [
-            Description(h.units, wav, h.finished and s.stopped)
-            for h, s, wav in zip(hypotheses, speech, wavs, strict=True)
-        ]
+        return [Description(wav, s.stopped) for s, wav in zip(speech, wavs, strict=True)]

@@ -13,7 +13,7 @@ Find the units of every image of DATA_DIR, and speak them. Writes SYSTEM_DIR/man
 use SYSTEM_DIR) and SYSTEM_DIR/<name of DATA_DIR>/{units,attention.scp,feats.scp,wav.scp,wav/,failures,samples/}.
   --nj N                  jobs for synthesis (default $nj)
   --cmd CMD               where jobs run (default \$cpu_cmd of cmd.sh)
-  --vocoder NAME          (default $vocoder)    --vocoder-weights FILE
+  --vocoder NAME          (default $vocoder)    --vocoder-weights PATH
   --image-weights PATH    kept for utils/describe.sh
   --search-args 'key=value ...'   of i2s.i2u.search.SearchConfig
   --samples N             units drawn from the model for each image, too: for measures of diversity (default $samples)"
@@ -29,7 +29,8 @@ fi
 data=$1 i2u=$2 u2s=$3 system=$4
 out=$system/$(basename "$data")
 
-stamp_set "$out/.units" "search=$search_args samples=$samples vocoder=$vocoder $vocoder_weights image=$image_weights" \
+parts="vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights"
+stamp_set "$out/.units" "search=$search_args samples=$samples $parts" \
   "$data/image_feats.scp" "$data/image_feats.json" "$i2u/manifest.json" "$u2s/manifest.json"
 if ! stamp_holds "$out/units" "$system/manifest.json"; then
   stamp_begin || true

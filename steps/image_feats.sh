@@ -10,7 +10,8 @@ views=1
 help_message="Usage: steps/image_feats.sh [options] DATA_DIR
 Compute the features of DATA_DIR/images.scp into DATA_DIR/image_feats.scp: one matrix an image, a row for each position
 of the network's last map in reading order, or for each region (DATA_DIR/image_regions.scp then holds boxes, classes and
-scores). DATA_DIR/image_feats.json tells which network and weights made them.
+scores). DATA_DIR/image_feats.json tells which network and weights made them. Those of another network are not lost:
+they are put aside in DATA_DIR/image_feats.NAME, and come back when that network is asked for again.
   --nj N               jobs, split over the images (default $nj: one job uses all cores, or the GPU)
   --cmd CMD            where jobs run (default \$cpu_cmd of cmd.sh; \$gpu_cmd for a GPU)
   --image-feats NAME   the network (default $image_feats); './run.sh --image-feats help' lists them
@@ -30,6 +31,15 @@ if [ $# -ne 1 ]; then
   exit 2
 fi
 data=$1 out=$1/image_feats
+
+# What is put aside counts as begun: when it comes back, nothing is computed, and the tables become DATA_DIR's anew.
+there=$({ cat "$out"/.done{,.begun} 2>/dev/null || true; } | sed -n '1s/.* image-feats=\([^ ]*\) .*/\1/p')
+if [ -n "$there" ] && [ "$there" != "$image_feats" ]; then
+  if [ -f "$out/.done" ]; then mv "$out/.done" "$out/.done.begun"; fi
+  rm -rf "$out.$there"
+  mv "$out" "$out.$there"
+fi
+if [ ! -d "$out" ] && [ -d "$out.$image_feats" ]; then mv "$out.$image_feats" "$out"; fi
 
 stamp_images() {
   local weights=$image_weights

@@ -4,23 +4,31 @@ set -euo pipefail
 vocoder=griffinlim
 vocoder_weights=
 help_message="Usage: steps/speak_constant.sh [options] TRAIN_DIR DEV_DIR UNIT_DIR U2S_DIR OUT_DIR
+       steps/speak_constant.sh [options] TRAIN_DIR DEV_DIR OUT_DIR
 Choose the caption that scores best when said of every image, searched on the training captions and chosen on the dev
-ones, and speak its units (of UNIT_DIR) by the model in U2S_DIR: OUT_DIR/{text,units,wav.scp}.
-  --vocoder NAME, --vocoder-weights FILE    as of steps/synthesise.sh"
+ones, and speak its units (of UNIT_DIR) by the model in U2S_DIR: OUT_DIR/{text,units,wav.scp}. Without these two, make
+speech of its spectrogram by the vocoder.
+  --vocoder NAME, --vocoder-weights PATH    as of steps/synthesise.sh"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/utils/parse_options.sh"
 . "$root/utils/stamp.sh"
-if [ $# -ne 5 ]; then
+if [ $# -ne 5 ] && [ $# -ne 3 ]; then
   printf '%s\n' "$help_message" >&2
   exit 2
 fi
-train=$1 dev=$2 units=$3/$(basename "$1")/units u2s=$4 out=$5
+train=$1 dev=$2 out=${!#}
+units=${4:+$3/$(basename "$1")/units}
 
-stamp_set "$out/.chosen" "" "$train"/{text,utt2image} "$dev"/{text,utt2image} "$units"
-if ! stamp_holds "$out/text" "$out/units"; then
+stamp_set "$out/.chosen" "" "$train"/{text,utt2image} "$dev"/{text,utt2image} "${units:-$train/feats.scp}"
+if ! stamp_holds "$out/text" ${units:+"$out/units"}; then
   stamp_begin || true
-  python -m i2s.bin.choose_constant "$train" "$dev" "$units" "$out"
+  python -m i2s.bin.choose_constant ${units:+--units "$units"} "$train" "$dev" "$out"
   stamp_end
 fi
-"$root/steps/synthesise.sh" --nj 1 --vocoder "$vocoder" --vocoder-weights "$vocoder_weights" "$u2s" "$out"
+speak=(--nj 1 --vocoder "$vocoder" --vocoder-weights "$vocoder_weights")
+if [ -n "$units" ]; then
+  "$root/steps/synthesise.sh" "${speak[@]}" "$4" "$out"
+else
+  "$root/steps/vocode.sh" "${speak[@]}" "$train" "$out/text" "$out"
+fi

@@ -9,32 +9,25 @@ help_message="Usage: steps/synthesise.sh [options] U2S_DIR DIR
 Speak DIR/units with the model in U2S_DIR, into DIR/{wav.scp,wav/,feats.scp,unit_durations,failures}.
   --nj N            jobs, split over the utterances (default $nj)
   --cmd CMD         where jobs run (default \$cpu_cmd of cmd.sh)
-  --vocoder NAME    (default $vocoder)    --vocoder-weights FILE"
+  --vocoder NAME    (default $vocoder)    --vocoder-weights PATH"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"
 . "$root/utils/parse_options.sh"
 . "$root/utils/stamp.sh"
+. "$root/utils/merge_speech.sh"
 if [ $# -ne 2 ]; then
   printf '%s\n' "$help_message" >&2
   exit 2
 fi
 u2s=$1 dir=$2
 
-stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $vocoder_weights" "$dir/units" "$u2s/manifest.json"
+stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" "$dir/units" "$u2s/manifest.json"
 stamp_holds "$dir/wav.scp" && exit 0
-stamp_begin || rm -rf "$dir/wav"
+stamp_begin || clear_speech "$dir"
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/synthesise.JOB.log" \
   python -m i2s.bin.synthesise --job "JOB/$nj" --vocoder "$vocoder" \
   ${vocoder_weights:+--vocoder-weights "$vocoder_weights"} "$dir/units" "$u2s" "$dir"
-for table in unit_durations failures; do
-  python -m i2s.bin.merge_tables "$dir/$table" "$dir/$table".[0-9]*
-done
-python -m i2s.bin.merge_tables "$dir/feats.scp" "$dir"/mel.[0-9]*.scp
-python -m i2s.bin.merge_tables "$dir/wav.scp" "$dir"/wav.[0-9]*.scp
-rm -f "$dir"/{unit_durations,failures}.[0-9]* "$dir"/{mel,wav}.[0-9]*.scp
-if [ -s "$dir/failures" ]; then
-  echo "$(basename "$0"): $dir: $(wc -l <"$dir/failures") utterances did not end or lost their way: $dir/failures" >&2
-fi
+merge_speech "$dir"
 stamp_end

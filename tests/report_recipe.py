@@ -124,8 +124,8 @@ def write_training() -> None:
     Path("exp/units/stats.json").write_text(json.dumps({"train": split, "test": {**split, "utterances": 4}}))
 
 
-def make(*arguments: str, out: str = "out") -> str:
+def make(*arguments: str, system: str = "exp/sys/test", out: str = "out") -> str:
     """Run the command in this process; returns the page."""
-    sys.argv = ["report", *arguments, "data/test", "exp/sys/test", out]
+    sys.argv = ["report", *arguments, "data/test", system, out]
     report.main()
     return Path(out, "index.html").read_text(encoding="utf-8")

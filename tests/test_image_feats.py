@@ -432,6 +432,27 @@ def test_step(data):
     assert "up to date" in run(*step).stderr
 
 
+def test_features_of_another_network_are_put_aside_and_come_back(data, regions):
+    """Training and synthesis, which go by the tables, then find what they have seen before."""
+    published = data / "published.tsv"
+    row = ["500", "375", "36", b64(regions["boxes"]), b64(regions["features"])]
+    published.write_text("".join("\t".join([f"photo{n}", *row]) + "\n" for n in (1, 2, 4)))
+    step = [ROOT / "steps/image_feats.sh", "--on-bad-image", "skip"]
+    networks = {"efficientnet-lite0": [], "bottom-up": ["--image-weights", published]}
+    names = ("image_feats.scp", "image_feats.json", "image_regions.scp", "image_feats/image_feats.1.ark")
+    seen: dict[str, list[tuple[bytes, int]]] = {}
+    for name, options in [*networks.items(), *networks.items()]:
+        run(*step, "--image-feats", name, *options, data)
+        files = [f for n in names if (f := data / n).exists()]
+        found = [(f.read_bytes(), f.stat().st_mtime_ns if f.suffix == ".ark" else 0) for f in files]
+        assert seen.setdefault(name, found) == found
+    assert len(seen["efficientnet-lite0"]) == 3 and len(seen["bottom-up"]) == 4
+    # One that was stopped between putting the one aside and fetching the other.
+    (data / "image_feats").rename(data / "image_feats.bottom-up")
+    run(*step, "--image-feats", "bottom-up", *networks["bottom-up"], data)
+    assert (data / "image_feats" / "image_feats.1.ark").stat().st_mtime_ns == seen["bottom-up"][-1][1]
+
+
 def test_regions_beside_the_vectors(data, regions, monkeypatch):
     row = ["500", "375", "36", b64(regions["boxes"]), b64(regions["features"])]
     published = data / "published.tsv"

@@ -117,3 +117,57 @@ def test_killed_at_random_moments_it_ends_the_same(tiny_recipe, tmp_path):
     assert outputs(tmp_path) == outputs(tiny_recipe)
     results = [(f / "exp" / SYSTEM / "test" / "results.json").read_text() for f in (tmp_path, tiny_recipe)]
     assert results[0].replace(str(tmp_path), "") == results[1].replace(str(tiny_recipe), "")
+
+
+def test_direct_system_goes_through_without_units_and_text(tiny_recipe, tmp_path):
+    """Its models see no text; units of the folder are for scores alone."""
+    data, exp = tmp_path / "data", tmp_path / "exp"
+    shutil.copytree(tiny_recipe / "data", data)
+    relocate(data, tiny_recipe / "data")
+    texts = {text: text.read_text() for text in data.glob("*/text")}
+    for text in texts:
+        text.unlink()
+    tiny = "epochs=1 codes=16 hidden_dim=16 memory_dim=16 dunits=16 prenet_units=8 postnet_layers=1 embed_dim=8"
+    options = [*tiny_options(tmp_path), "--system", "sas", "--sas-args", tiny]
+    done = run(ROOT / "run.sh", *options, "--stage", "6", "--stop-stage", "9")
+    assert "needs no units" in done.stderr and "no image-to-unit model; skipped" in done.stderr
+    assert not list(exp.glob("units_*")) and not list(exp.glob("i2u_*"))
+
+    for text, content in texts.items():
+        text.write_text(content)
+    shutil.copytree(tiny_recipe / "exp" / "units_kmeans16", exp / "units_kmeans16")
+    done = run(ROOT / "run.sh", *options, "--stage", "8")
+    assert done.stderr.count("up to date") >= 3  # the model, its speech, the ceilings
+    test = exp / "sas_griffinlim" / "test"
+    results = json.loads((test / "results.json").read_text())
+    for part, how in (("captions", "spoken again and read back"), ("units", "spoken and encoded again")):
+        names = {row["key"]: row["name"] for row in results[part]["rows"]}
+        assert names["resynth"] == f"reference spectrograms, {how}" and "system" in names
+    page = (test / "report" / "index.html").read_text()
+    assert "Reference spectrograms, spoken again" in page and '"attention":{"height":7,"width":7' in page
+
+    photo = next((data / "images").rglob("*.[jp][pn]g"))
+    run(ROOT / "utils" / "describe.sh", "--model", test.parent, photo, tmp_path / "one.wav", cwd=tmp_path)
+    assert soundfile.info(tmp_path / "one.wav").samplerate == 22050
+    run(ROOT / "utils" / "results.sh", test, tmp_path / "RESULTS.md")
+    assert "reference spectrograms" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_rows_of_an_ablation_are_run_and_tabulated(tiny_recipe, tmp_path):
+    """The first row is what the recipe has done already: nothing is left to do for it."""
+    table = tmp_path / "two.yaml"
+    table.write_text("rows: [{name: as it was}, {name: no such thing, tag: _other, options: {i2u-arg: layers=2}}]\n")
+    options = [*tiny_options(tiny_recipe), "--ablation", str(table), "--split", "test", "--stage", "10"]
+    done = run(ROOT / "run.sh", *options, check=False)
+    log = tiny_recipe / "exp" / "two" / "log" / "test_other.log"
+    assert done.returncode == 1 and "unknown option --i2u-arg" in log.read_text()
+    results = json.loads((tiny_recipe / "exp" / SYSTEM / "test" / "results.json").read_text())
+    (row,) = [row for row in results["captions"]["rows"] if row["key"] == "system"]
+    shown = next(line for line in done.stdout.splitlines() if "as it was" in line)
+    assert f"{row['scores']['CIDEr']['value']:.1f} ±" in shown and "random other image's caption" in done.stdout
+    assert "up to date" in log.with_name("test.log").read_text()
+
+
+def test_an_unknown_system_is_refused(tmp_path):
+    done = run(ROOT / "run.sh", *tiny_options(tmp_path), "--system", "saas", check=False)
+    assert done.returncode and "--system saas: no such part (did you mean sas?)" in done.stderr

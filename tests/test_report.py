@@ -102,6 +102,19 @@ def test_the_page_holds_everything_and_escapes_it(recipe: Path) -> None:
     assert Image.open("out/media/0000-system.png").size == (40, 80)
 
 
+def test_attention_goes_with_the_time_where_there_are_no_units(recipe: Path) -> None:
+    system = Path("exp/sys/test")
+    for table in ("units", "unit_durations"):
+        (system / table).unlink()
+    with write_ark(system / "attention.ark", system / "attention.scp") as write:
+        write(FIRST, np.repeat(np.eye(6), 10, axis=0))  # 60 steps in 1.5 s, from the first position to the last
+    take = Page(make()).gallery["items"][0]["takes"][0]
+    assert take["units"] == [] and len(take["ends"]) == 15 and take["ends"][-1] == 1
+    weights = np.frombuffer(base64.b64decode(take["attention"]["weights"]), np.uint8).reshape(15, 6)
+    looked_at = [np.bincount(np.arange(4 * moment, 4 * moment + 4) // 10).argmax() for moment in range(15)]
+    assert weights.argmax(1).tolist() == looked_at
+
+
 def test_nothing_is_fetched_from_a_network(recipe: Path) -> None:
     page = make("--other", "exp/new/test")
     assert not re.findall(r"""https?:|@import|url\(|["']//|fetch\(|import\(""", page)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
+from i2s.archive import write_ark
 from i2s.report.collect import Item, Source, Take
 from i2s.report.page import render
 from tests.chromium import CHROMIUM, SKIP_REASON, Chromium
@@ -336,3 +338,31 @@ def test_units_of_other_speech_are_followed_too(recipe: Path, browser: Chromium)
         other.querySelector('.spectrogram u').style.left, article.querySelector('input[type=range]').value];
     })()""")
     assert state == ["now", "unit 7, 3 of 3 · new/test", "75%", "3"]
+
+
+def test_the_photo_lights_up_with_the_time_where_there_are_no_units(recipe: Path, browser: Chromium) -> None:
+    system = Path("exp/direct/test")
+    shutil.copytree("exp/sys/test", system)
+    for table in ("units", "unit_durations"):
+        (system / table).unlink()
+    with write_ark(system / "attention.ark", system / "attention.scp") as write:
+        write(FIRST, np.repeat(np.eye(6), 10, axis=0))  # 60 steps in 1.5 s, from the first position to the last
+    make(system=str(system), out="direct")
+    browser.open(recipe / "direct/index.html")
+    assert length_of(browser, "article audio") == pytest.approx(1.5, abs=0.01)  # loaded: it can be scrubbed
+    browser.evaluate("""new Promise((done) => {
+      const audio = document.querySelector('article audio');
+      audio.addEventListener('seeked', () => requestAnimationFrame(done), { once: true });
+      audio.currentTime = 1.35;
+    })""")
+    assert browser.until("document.querySelector('article output.at').textContent === '1.3 s'")
+    thinnest = browser.evaluate("""(() => {
+      const veil = new OffscreenCanvas(96, 64).getContext('2d', { willReadFrequently: true });
+      veil.drawImage(document.querySelector('article canvas'), 0, 0);
+      const at = [0, 1, 2, 3, 4, 5].map((p) => veil.getImageData(32 * (p % 3) + 16, 32 * (p > 2) + 16, 1, 1).data[3]);
+      return at.indexOf(Math.min(...at));
+    })()""")
+    assert thinnest == 5  # where the last of the six was looked at
+    browser.evaluate("document.querySelector('article button[aria-label=\"Previous moment\"]').click()")
+    assert browser.until("document.querySelector('article output.at').textContent === '1.2 s'")
+    assert browser.evaluate("document.querySelectorAll('article .take.whole .units').length") == 0

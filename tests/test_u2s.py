@@ -247,6 +247,22 @@ def test_supervised_attention_is_learned() -> None:
     assert learn("total", 60) < 0.3
 
 
+def test_longer_neighbours_change_no_loss() -> None:
+    """The post-net, in particular, hears nothing of what is drawn behind the end of a shorter utterance."""
+    model, rng = tacotron(dropout_rate=0.0), np.random.default_rng(0)
+    items = [
+        (units, runs, rng.normal(size=(sum(runs), MELS)).astype(np.float32))
+        for units, runs in ((UNITS[0], [3, 1, 4, 2, 2, 8]), (UNITS[1], [2, 4]))
+    ]
+    frames = [len(mel) for _, _, mel in items]
+    with torch.no_grad():
+        together = model.losses(collate(items))
+        alone = [model.losses(collate([item])) for item in items]
+    for name in ("l1", "mse", "stop"):
+        expected = np.average([losses[name].item() for losses in alone], weights=frames)
+        assert together[name].item() == pytest.approx(expected, rel=1e-5)
+
+
 # training and files
 
 

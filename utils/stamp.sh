@@ -3,6 +3,7 @@
 #
 #   stamp_set FILE "OPTIONS" INPUT...   name the stamp, the options and the input files that the outputs depend on
 #   files_state TABLE                   print what to put among the options where the files that TABLE names are inputs
+#   weights_state PATH          print PATH and, of a model directory of ours, what tells it from one trained anew
 #   stamp_holds OUTPUT...               true if the step was finished with these very options and inputs
 #   stamp_begin                         true if what lies there unfinished was begun with these very options and inputs
 #   stamp_end                           record that the step is finished
@@ -27,6 +28,11 @@ files_state() { # TABLE: a short text that changes when a file named in its seco
   # (Kaldi's pipes, entries that end in |, are no files.)
   { grep -v '|[[:space:]]*$' "$1" || true; } | sed 's/^[[:space:]]*[^[:space:]]*[[:space:]]*//' |
     { xargs -r -d '\n' stat -L --format '%n %s %y' -- 2>&1 || true; } | sha256sum | cut -c1-16
+}
+
+weights_state() { # PATH: what to put among the options where PATH, if any, names weights
+  printf %s "$1"
+  if [ -f "${1:+$1/manifest.json}" ]; then sha256sum <"$1/manifest.json" | cut -c1-16; fi
 }
 
 stamp_holds() {

@@ -1,7 +1,7 @@
 """Choose one utterance of each image, by a seed: what the ceilings of the scores are measured on.
 
 Writes OUT_DIR/voice/{wav.scp,utt2image,units}, the recordings, and OUT_DIR/resynth/{utt2image,units}, to be spoken
-again.
+again. Without --units there are none, and utterances with a spectrogram are chosen.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from i2s.corpus.tables import read_table, write_table
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--units", type=Path, metavar="TABLE", help="of utterances of DATA_DIR")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
-    options.add_argument("units", type=Path, metavar="UNITS")
     options.add_argument("out", type=Path, metavar="OUT_DIR")
     args = options.parse_args()
-    wavs, units = read_table(args.data / "wav.scp"), read_table(args.units)
+    wavs, spoken = read_table(args.data / "wav.scp"), read_table(args.units or args.data / "feats.scp")
     by_image = defaultdict(list)
     for utterance, image in read_table(args.data / "utt2image").items():
-        if utterance in wavs and utterance in units:
+        if utterance in wavs and utterance in spoken:
             by_image[image].append(utterance)
     chosen = {
         # Each image draws by itself, so that one image more or less changes no other choice.
@@ -33,7 +33,8 @@ def main() -> None:
     }
     for name in ("voice", "resynth"):
         write_table(args.out / name / "utt2image", chosen)
-        write_table(args.out / name / "units", {u: units[u] for u in chosen})
+        if args.units:
+            write_table(args.out / name / "units", {u: spoken[u] for u in chosen})
     write_table(args.out / "voice" / "wav.scp", {u: wavs[u] for u in chosen})
 
 

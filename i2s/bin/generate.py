@@ -18,10 +18,11 @@ from i2s.cli import parser, run
 from i2s.config import load_config, to_dict
 from i2s.corpus.tables import write_int_table
 from i2s.errors import UserError
+from i2s.features.manifest import check_image_feats
 from i2s.files import write_text
 from i2s.i2u.search import SearchConfig
-from i2s.modeldir import check_same, load_manifest
-from i2s.progress import track
+from i2s.modeldir import load_manifest
+from i2s.progress import batches
 from i2s.system import save_system
 
 
@@ -42,13 +43,10 @@ def main() -> None:
     options.add_argument("out", type=Path, metavar="OUT_DIR")
     args = options.parse_args()
     search = load_config(SearchConfig, None, args.search)
-    save_system(
-        args.system, args.i2u, args.u2s, args.vocoder, args.vocoder_weights, args.image_weights, to_dict(search)
-    )
+    models = {"i2u": args.i2u, "u2s": args.u2s}
+    save_system(args.system, models, args.vocoder, args.vocoder_weights, args.image_weights, to_dict(search))
 
-    manifest = json.loads((args.data / "image_feats.json").read_text(encoding="utf-8"))
-    trained = load_manifest(args.i2u, "i2u")["image_feats"]
-    check_same(args.i2u, args.data, "image features", identity(trained), identity(manifest))
+    check_image_feats(args.i2u, load_manifest(args.i2u, "i2u")["image_feats"], args.data)
     model = i2u.load(args.i2u)
     images = Matrices(args.data / "image_feats.scp")
     names = list(images)
@@ -60,8 +58,7 @@ def main() -> None:
     sampling = replace(search, mode="sample", beam=max(1, args.samples))
     scores: dict[str, dict[str, object]] = {}
     with write_ark(args.out / "attention.ark", args.out / "attention.scp") as write:
-        for at in track(range(0, len(names), args.batch_size), "image to units", unit="batch"):
-            batch = names[at : at + args.batch_size]
+        for batch in batches(names, args.batch_size, "image to units"):
             features = [images[n] for n in batch]
             for name, best in zip(batch, model.generate(features, search), strict=True):
                 units[name] = best[0].units
@@ -75,11 +72,6 @@ def main() -> None:
     for number, table in enumerate(samples, 1):
         write_int_table(args.out / "samples" / str(number), table)
     write_int_table(args.out / "units", units)
-
-
-def identity(manifest: dict) -> dict:
-    """What must agree between the features a model was trained on and those it is given."""
-    return {key: manifest.get(key) for key in ("kind", "dim", "weights")}
 
 
 if __name__ == "__main__":

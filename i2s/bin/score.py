@@ -13,7 +13,7 @@ from pathlib import Path
 from i2s.cli import parser, run
 from i2s.corpus.tables import read_table
 from i2s.errors import UserError
-from i2s.score.inputs import Splits, about_recogniser, read_captions, read_units
+from i2s.score.inputs import Splits, about_recogniser, kind_respoken, read_captions, read_units
 from i2s.score.run import Run, Spoken, add_options
 from i2s.score.speech import read_stats
 
@@ -64,7 +64,7 @@ def measured(data: Path, system: Path, ceilings: Path | None, said: dict[str, di
     unfinished = set(read_table(failures, allow_empty_value=True)) if failures.is_file() else None
     spoken = [Spoken("system", "this system", "system", read_stats(system / "speech"), said["system"], unfinished)]
     image_of = read_table(data / "utt2image")
-    for key, name in (("resynth", "reference units, spoken again"), ("voice", "reference speech")):
+    for key, name in (("resynth", f"reference {kind_respoken(ceilings)}, spoken again"), ("voice", "reference speech")):
         if ceilings and (table := ceilings / key / "speech").is_file():
             stats = {image_of[u]: found for u, found in read_stats(table).items()}
             spoken.append(Spoken(key, name, "ceiling", stats, {image_of[u]: text for u, text in said[key].items()}))

@@ -7,7 +7,6 @@ manifest.json. A run that was stopped goes on from its last epoch.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from dataclasses import replace
@@ -19,12 +18,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config
-from i2s.errors import UserError
+from i2s.features.manifest import image_feats_of_training
 from i2s.files import atomic_path, sha256
 from i2s.i2u import IMAGE_TO_UNIT
-from i2s.i2u.base import ImageToUnitConfig
 from i2s.i2u.data import Captions
 from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
+from i2s.train.checkpoints import check_unfinished
 from i2s.train.fit import fit
 from i2s.units.bpe import UnitBpe
 
@@ -45,7 +44,7 @@ def main() -> None:
     config = load_config(part.config_class, args.config, args.overrides)
     units = read_units(args.units)
     bpe = UnitBpe.load(args.units / "bpe.model", units["size"]) if units["bpe_size"] else None
-    image_feats = read_image_feats(args.data)
+    image_feats = image_feats_of_training(args.data)
     bytes_left = config.cache_gb * 1e9
     train, dev = (
         Captions(args.data / split, args.units / split, units["size"], bpe, bytes_left, augment=split == "train")
@@ -83,36 +82,6 @@ def read_units(folder: Path) -> dict[str, Any]:
     if codebook.is_file():
         check_same(codebook, folder / "manifest.json", "unit inventory", sha256(codebook), units["inventory"])
     return units
-
-
-def read_image_feats(data: Path) -> dict[str, Any]:
-    """What image_feats.json says of train. Raises UserError if dev's features are of another kind."""
-    found = []
-    for split in ("train", "dev"):
-        path = data / split / "image_feats.json"
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; run the stage that extracts image features")
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as e:
-            raise UserError(f"{path}: not valid JSON: {e}") from e
-    for key in ("kind", "dim", "weights", "grid"):
-        check_same(data / "train", data / "dev", f"image features' {key}", found[0].get(key), found[1].get(key))
-    return found[0]
-
-
-def check_unfinished(folder: Path, config: ImageToUnitConfig) -> None:
-    """Refuse to go on from the checkpoints of a training with another configuration or other data."""
-    if not (folder / "checkpoints/last.ckpt").is_file() or not (folder / "config.yaml").is_file():
-        return
-    before = load_config(type(config), folder / "config.yaml")
-    # These do not change what is learned.
-    same = replace(before, workers=config.workers, cache_gb=config.cache_gb, patience=config.patience)
-    if same != config:
-        raise UserError(
-            f"{folder}: holds the checkpoints of a training with another configuration or other data; "
-            f"remove {folder}/checkpoints to begin anew, or choose another folder"
-        )
 
 
 if __name__ == "__main__":

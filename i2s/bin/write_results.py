@@ -83,7 +83,8 @@ def read_stages(path: Path, system: str) -> list[tuple[int, int, str, str]]:
 def config_hash(system: Path) -> str:
     """Of what the models and the system were built from: the same configuration gives the same 12 hex digits."""
     manifest = load_manifest(system, "system")
-    files = [system / "manifest.json", *(system / manifest[part] / "config.yaml" for part in ("i2u", "u2s"))]
+    models = [system / manifest[part] for part in ("i2u", "u2s", "sas") if part in manifest]
+    files = [system / "manifest.json", *(model / "config.yaml" for model in models)]
     content = b"".join(file.read_bytes() for file in files if file.is_file())
     return hashlib.sha256(content).hexdigest()[:12]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -68,6 +69,25 @@ class Dropout(nn.Module):
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(1 << 63), None)
         kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
         return x * (kept.to(x.dtype) * (256 / (256 - self.dropped)))
+
+
+class Grid(nn.ParameterList):
+    """Learned embeddings of the rows and columns of a grid, for the places of an image; none without a grid."""
+
+    def __init__(self, grid: Sequence[int], width: int):
+        super().__init__(nn.Parameter(0.02 * torch.randn(size, width)) for size in grid)
+
+    def added_to(self, x: Tensor) -> Tensor:
+        """Positions (B, L, width), row after row, with what tells their places. Raises UserError for another L."""
+        if not len(self):
+            return x
+        rows, columns = self
+        if len(rows) * len(columns) != x.shape[1]:
+            raise UserError(
+                f"image features have {x.shape[1]} positions, but the model was trained on a grid of "
+                f"{len(rows)} x {len(columns)}"
+            )
+        return x + (rows[:, None] + columns).flatten(0, 1)
 
 
 class ImageToUnitModel(Module):

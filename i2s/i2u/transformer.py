@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2s.errors import UserError
-from i2s.i2u.base import Batch, Dropout, ImageToUnitConfig, ImageToUnitModel
+from i2s.i2u.base import Batch, Dropout, Grid, ImageToUnitConfig, ImageToUnitModel
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,7 @@ class TransformerModel(ImageToUnitModel):
         super().__init__(config)
         width = config.d_model
         self.project = nn.Linear(config.feature_dim, width)
-        grid = config.grid if config.positions_2d else ()
-        self.places = nn.ParameterList(nn.Parameter(0.02 * torch.randn(size, width)) for size in grid)
+        self.places = Grid(config.grid if config.positions_2d else (), width)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.image_norm = nn.LayerNorm(width)
         self.embed = nn.Embedding(config.pieces + 1, width)
@@ -166,15 +165,7 @@ class TransformerModel(ImageToUnitModel):
         bias = self.project.bias - weight @ self.feature_mean
         if not torch.is_autocast_enabled(features.device.type):
             features = features.to(weight.dtype)
-        x = self.feature_dropout(F.linear(features, weight, bias))
-        if len(self.places) == 2:
-            rows, columns = self.places
-            if len(rows) * len(columns) != x.shape[1]:
-                raise UserError(
-                    f"image features have {x.shape[1]} positions, but the model was trained on a grid of "
-                    f"{len(rows)} x {len(columns)}"
-                )
-            x = x + (rows[:, None] + columns).flatten(0, 1)
+        x = self.places.added_to(self.feature_dropout(F.linear(features, weight, bias)))
         for layer in self.encoder:
             x = layer(x, mask)
         return self.image_norm(x)

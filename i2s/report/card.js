@@ -97,10 +97,11 @@ function card(item, index, measures) { // the article, with its player as `artic
     el("img", { src: item.photo, alt: `Photo ${item.image}`, loading: "lazy" }));
   left.append(picture);
   let photo = null;
-  if (first.units.length) {
+  const step = first.units.length ? "unit" : "moment";
+  if (first.ends.length) {
     photo = {
       canvas: el("canvas", { "aria-hidden": "true", width: 1, height: 1 }),
-      slider: el("input", { type: "range", min: 0, max: first.units.length, value: 0, "aria-label": "Unit" }),
+      slider: el("input", { type: "range", min: 0, max: first.ends.length, value: 0, "aria-label": step === "unit" ? "Unit" : "Moment" }),
       output: el("output", { class: "at" }),
     };
     picture.append(photo.canvas);
@@ -110,7 +111,7 @@ function card(item, index, measures) { // the article, with its player as `artic
       return node;
     };
     photo.slider.addEventListener("input", () => control.to(+photo.slider.value));
-    left.append(el("div", { class: "steps" }, button("Previous unit", "◂", -1), photo.slider, button("Next unit", "▸", 1)), photo.output);
+    left.append(el("div", { class: "steps" }, button(`Previous ${step}`, "◂", -1), photo.slider, button(`Next ${step}`, "▸", 1)), photo.output);
     if (!first.attention) left.append(el("p", { class: "soft" }, "No attention over a grid for this image."));
   }
   const scores = scoreTable(item, measures);

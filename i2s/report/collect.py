@@ -17,14 +17,19 @@ from i2s.progress import track
 from i2s.report.matches import match_orders
 from i2s.report.media import Media
 from i2s.report.tables import main_measure, scores_of
+from i2s.score.inputs import kind_respoken
 from i2s.score.text import Tokeniser
 
 REGION_GRID = 28  # rows and columns on which attention over regions is drawn
+MOMENTS = 10  # a second, of attention that goes with the time and not with units
 
 
 @dataclass
 class Attention:
-    """Where an image was looked at: `weights` is base64 of uint8 (units, height * width), each unit's largest 255."""
+    """Where an image was looked at: `weights` is base64 of uint8 (units, height * width), each unit's largest 255.
+
+    Of speech without units there is a row for each tenth of a second.
+    """
 
     height: int
     width: int
@@ -36,7 +41,8 @@ class Take:
     """Speech about an image, by a system or from a ceiling (`key`: "system", "other", "voice", "resynth").
 
     `heard` is what a recogniser made of it, `words` the same as scored, with the longest matching n-gram of each in
-    `orders`; `said` is what was to be said, where known. `ends` are the units' end times as fractions of the speech.
+    `orders`; `said` is what was to be said, where known. `ends` are the units' end times as fractions of the speech;
+    without units, those of the attention's rows.
     """
 
     key: str
@@ -121,6 +127,7 @@ class Source:
             self.voice.units = _ints(self.unit_dir / data.name / "units")
             self.voice.durations = _ints(self.unit_dir / data.name / "unit_durations")
         self.resynth = Spoken(ceilings / "resynth") if ceilings else None
+        self.again = kind_respoken(ceilings)
         features = read_json(data / "image_feats.json")
         self.grid = tuple(features["grid"]) if features.get("grid") else None
         self.regions = _matrices(data / "image_regions.scp")
@@ -174,7 +181,7 @@ def _item(source: Source, image: str, media: Media, stem: str) -> Item:
     for system in source.systems:
         title = "Generated speech" if len(source.systems) == 1 else system.name
         take = _take(system, image, system.key, title, media, stem)
-        take.attention = _attention(source, system, image, len(take.units))
+        _look(take, source, system, image)
         take.failure = system.failures.get(image)
         _read_back(take, system.per_image.get(image, {}), "system", list(references.values()), source.tokenise)
         takes.append(take)
@@ -186,7 +193,7 @@ def _item(source: Source, image: str, media: Media, stem: str) -> Item:
         others = [text for u, text in references.items() if u != utterance]
         for key, title, spoken in (
             ("voice", "Reference speech", source.voice),
-            ("resynth", "Reference units, spoken again", source.resynth),
+            ("resynth", f"Reference {source.again}, spoken again", source.resynth),
         ):
             if spoken and utterance in spoken.wavs:
                 take = _take(spoken, utterance, key, title, media, stem)
@@ -222,9 +229,10 @@ def _ends(durations: list[int] | None, units: int) -> list[float]:
     return [round(float(end), 4) for end in np.cumsum(durations) / sum(durations)] if units else []
 
 
-def _attention(source: Source, system: System, image: str, units: int) -> Attention | None:
+def _look(take: Take, source: Source, system: System, image: str) -> None:
+    """Put the attention into the take, if it can be drawn: a row a unit, or a decoder step where there are no units."""
     if system.attention is None or image not in system.attention:
-        return None
+        return
     weights = system.attention[image]
     if source.grid is not None:
         height, width = source.grid
@@ -232,14 +240,19 @@ def _attention(source: Source, system: System, image: str, units: int) -> Attent
         height = width = REGION_GRID
         boxes = _cells(source.regions[image])
         if weights.shape[1] != len(boxes):
-            return None
+            return
         weights = weights @ boxes
     else:
-        return None
-    if weights.shape != (units, height * width):
-        return None  # features thinned or pooled after extraction: no grid to draw on
+        return
+    steps = len(take.units) or len(weights)
+    if weights.shape != (steps, height * width) or not steps:
+        return  # features thinned or pooled after extraction: no grid to draw on
+    if not take.units:
+        moments = min(steps, max(1, round(take.seconds * MOMENTS)))
+        weights = np.stack([part.mean(0) for part in np.array_split(weights, moments)])
+        take.ends = _ends(None, moments)
     scaled = 255 * weights / np.maximum(weights.max(1, keepdims=True), 1e-9)
-    return Attention(height, width, base64.b64encode(scaled.round().astype(np.uint8).tobytes()).decode())
+    take.attention = Attention(height, width, base64.b64encode(scaled.round().astype(np.uint8).tobytes()).decode())
 
 
 def _cells(regions: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ function start(audio) { // a promise that fails says no more than that it was pa
   audio.play().catch(() => {});
 }
 
-// `views`: of each take {take, audio, line, band, chips()}; `photo`: {canvas, slider, output}, null where no take has units.
+// `views`: of each take {take, audio, line, band, chips()}; `photo`: {canvas, slider, output}, null where the first take has no units and no attention.
 function player(views, photo) {
-  let view = views[0], at = 0; // what is heard; its at-th unit from 1, or 0: none
+  let view = views[0], at = 0; // what is heard; its at-th unit (or moment, without units) from 1, or 0: none
   const weights = new Map();
 
   function veil() { // dark but where the model looks: one pixel a position, scaled up smoothly
@@ -47,8 +47,9 @@ function player(views, photo) {
     at = k;
     if (!photo) return;
     photo.slider.value = at;
-    photo.output.textContent = at ? `unit ${units[at - 1]}, ${at} of ${units.length}${view === views[0] ? "" : ` · ${view.take.title}`}` : "";
-    photo.slider.setAttribute("aria-valuetext", photo.output.textContent || "before the first unit");
+    const where = units.length ? `unit ${units[at - 1]}, ${at} of ${units.length}` : `${(start * view.take.seconds).toFixed(1)} s`;
+    photo.output.textContent = at ? `${where}${view === views[0] ? "" : ` · ${view.take.title}`}` : "";
+    photo.slider.setAttribute("aria-valuetext", photo.output.textContent || "before the beginning");
     veil();
   }
   function turn(to) { // to another take
@@ -56,10 +57,10 @@ function player(views, photo) {
     view.audio.pause();
     show(0);
     view = to;
-    if (photo) photo.slider.max = view.take.units.length;
+    if (photo) photo.slider.max = view.take.ends.length;
   }
   function seek(k) { // to the start of the k-th unit
-    k = Math.max(0, Math.min(view.take.units.length, k));
+    k = Math.max(0, Math.min(view.take.ends.length, k));
     const start = k > 1 ? view.take.ends[k - 2] : 0;
     show(k, k ? start : undefined);
     view.audio.currentTime = start * view.take.seconds;

@@ -21,9 +21,10 @@ class Inputs:
 
     `references`: image -> utterance -> sequence. `system`: image -> sequence; `predicted`: the same before synthesis
     (units only). `train`, `dev`: the references of each of their images. `voice`, `resynth`: utterance -> sequence
-    heard in one recording of each image, and in its units spoken again. `constant`: the best constant caption, where it
-    was chosen already, and what was heard when it was spoken. `noise`: image -> what was heard in noise. `samples`:
-    other things that the system said of an image. `second`: the same of another recogniser; `read_by` names this one.
+    heard in one recording of each image, and in its units spoken again (or its spectrogram: `again` tells).
+    `constant`: the best constant caption, where it was chosen already, and what was heard when it was spoken. `noise`:
+    image -> what was heard in noise. `samples`: other things that the system said of an image. `second`: the same of
+    another recogniser; `read_by` names this one.
     """
 
     references: dict[str, dict[str, str]]
@@ -33,6 +34,7 @@ class Inputs:
     dev: list[list[str]] = field(default_factory=list)
     voice: dict[str, str] = field(default_factory=dict)
     resynth: dict[str, str] = field(default_factory=dict)
+    again: str = "units"
     constant: tuple[str, str] | None = None
     noise: dict[str, str] = field(default_factory=dict)
     samples: dict[str, list[str]] = field(default_factory=dict)
@@ -86,6 +88,7 @@ def read_captions(
             dev=dev,
             voice=_ceiling(splits.ceilings, f"voice/transcripts/{name}", references, words),
             resynth=_ceiling(splits.ceilings, f"resynth/transcripts/{name}", references, words),
+            again=kind_respoken(splits.ceilings),
             constant=constant,
             noise=_known(words(noise), references, noise) if noise.is_file() else {},
             read_by=label(heard),
@@ -120,7 +123,14 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
         dev=others(splits.dev),
         voice=_ceiling(splits.ceilings, "voice/reencoded_units", references, _units),
         resynth=_ceiling(splits.ceilings, "resynth/reencoded_units", references, _units),
+        again=kind_respoken(splits.ceilings),
     )
+
+
+def kind_respoken(ceilings: Path | None) -> str:
+    """What `ceilings`/resynth holds of the references: "units", or the "spectrograms" that a vocoder made speech of."""
+    resynth = ceilings / "resynth" if ceilings else None
+    return "spectrograms" if resynth and resynth.is_dir() and not (resynth / "units").is_file() else "units"
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _comparisons(part: dict[str, Any], names: dict[str, str]) -> list[str]:
     lines = []
     for c in part["comparisons"]:
         if c["scores"]:
-            scores = "; ".join(f"{m} {_cell(s, c['how'] == 'difference')}" for m, s in c["scores"].items())
+            scores = "; ".join(f"{m} {cell(s, c['how'] == 'difference')}" for m, s in c["scores"].items())
             how = "minus" if c["how"] == "difference" else "in percent of"
             lines.append(f"- {names[c['a']]} {how} {names[c['b']]}: {scores}")
     return lines
@@ -191,7 +191,7 @@ def _places(part: dict[str, Any], names: dict[str, str]) -> list[str]:
     measures = list(dict.fromkeys(m for place in places for m in place["scores"]))
     cells = [["The system's place between the floor (0) and ... (100)", *measures]]
     for place in places:
-        scores = [_cell(place["scores"][m]) if m in place["scores"] else "" for m in measures]
+        scores = [cell(place["scores"][m]) if m in place["scores"] else "" for m in measures]
         cells.append([names[place["ceiling"]], *scores])
     return [*grid(cells, 1), "", f"The floor: {names[places[0]['floor']]}.", ""]
 
@@ -251,10 +251,7 @@ def _intro(kind: str, results: dict[str, Any]) -> list[str]:
         ]
     lines = [f"{images} Percent, {bars}"]
     if kind == "captions":
-        if asr := settings.get("asr"):
-            model = {True: "with a language model of the training captions", False: "with no caption language model"}
-            how = model.get(asr["caption_lm"], "its language model not recorded")
-            lines.append(f"Read back by {asr['name']} ({how}).")
+        lines += read_back(settings)
         lines.append(f"Tokens: {settings['tokens']}. CIDEr: {settings['cider']}.")
     else:
         lines.append("UER: unit error rate against the nearest reference, against all (mean), against its own units.")
@@ -262,12 +259,20 @@ def _intro(kind: str, results: dict[str, Any]) -> list[str]:
     return lines
 
 
+def read_back(settings: dict[str, Any]) -> list[str]:
+    """A sentence about the recogniser, where there was one."""
+    if not (asr := settings.get("asr")):
+        return []
+    model = {True: "with a language model of the training captions", False: "with no caption language model"}
+    return [f"Read back by {asr['name']} ({model.get(asr['caption_lm'], 'its language model not recorded')})."]
+
+
 def _grid(rows: list[dict[str, Any]]) -> list[str]:
     measures = list(dict.fromkeys(m for row in rows for m in row["scores"]))
     read, counted = any(row.get("read_by") for row in rows), any(row["references"] for row in rows)
     cells = [["", "", *(["read by"] if read else []), *(["refs"] if counted else []), *measures]]
     for row in rows:
-        scores = [_cell(row["scores"][m]) if m in row["scores"] else "" for m in measures]
+        scores = [cell(row["scores"][m]) if m in row["scores"] else "" for m in measures]
         reader = [row.get("read_by", "")] if read else []
         count = [f"{row['references']:g}" if row["references"] else ""] if counted else []
         cells.append([row["kind"], row["name"], *reader, *count, *scores])
@@ -295,6 +300,7 @@ def grid(cells: list[list[str]], left: int) -> list[str]:
     return [line(cells[0]), line(rule), *map(line, cells[1:])]
 
 
-def _cell(score: dict[str, float], sign: bool = False) -> str:
+def cell(score: dict[str, float], sign: bool = False) -> str:
+    """A score of `table` with half its interval's width."""
     value = f"{score['value']:+.1f}" if sign else f"{score['value']:.1f}"
     return f"{value} ±{(score['high'] - score['low']) / 2:.1f}"

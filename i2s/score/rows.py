@@ -210,7 +210,7 @@ def caption_rows(inputs: Inputs, scorer: Scorer, frequencies: DocumentFrequencie
     rows.add_as_ceilings()
     for read, after in ((inputs, ""), (inputs.second, "_second")):
         if read:
-            resynth, voice = "reference units, spoken again and read back", "reference speech, read back"
+            resynth, voice = f"reference {read.again}, spoken again and read back", "reference speech, read back"
             rows.add_ceiling(f"resynth{after}", resynth, read.resynth, "WER", read.read_by)
             rows.add_ceiling(f"voice{after}", voice, read.voice, "WER", read.read_by)
     rows.add_reference("one reference caption against the others")
@@ -232,7 +232,7 @@ def unit_rows(inputs: Inputs, scorer: Scorer) -> list[Row]:
             _, _, counts = error_rates(list(row.said.values()), rows.all)
             row.edits = Edits.of(counts)
     rows.add_as_ceilings()
-    rows.add_ceiling("resynth", "reference units, spoken and encoded again", inputs.resynth, "UER own")
+    rows.add_ceiling("resynth", f"reference {inputs.again}, spoken and encoded again", inputs.resynth, "UER own")
     rows.add_reference("one recording's units against the others")
     return rows.rows
 

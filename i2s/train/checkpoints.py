@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,23 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from i2s.config import load_config
 from i2s.errors import UserError
 from i2s.files import atomic_path
+
+
+def check_unfinished(folder: Path, config: Any) -> None:
+    """Refuse to go on from the checkpoints of a training with another configuration or other data."""
+    if not (folder / "checkpoints/last.ckpt").is_file() or not (folder / "config.yaml").is_file():
+        return
+    before = load_config(type(config), folder / "config.yaml")
+    # These do not change what is learned.
+    free = {key: getattr(config, key) for key in ("workers", "cache_gb", "patience") if hasattr(config, key)}
+    if replace(before, **free) != config:
+        raise UserError(
+            f"{folder}: holds the checkpoints of a training with another configuration or other data; "
+            f"remove {folder}/checkpoints to begin anew, or choose another folder"
+        )
 
 
 class Checkpoints(Checkpoint):

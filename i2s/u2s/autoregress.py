@@ -6,9 +6,12 @@ batch, and padding is kept from reaching any of them. Works for any memory: of u
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from espnet.nets.pytorch_backend.rnn.attentions import AttLoc
@@ -16,6 +19,9 @@ from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder, ZoneOutCell
 from espnet.nets.pytorch_backend.tacotron2.encoder import Encoder
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+# ESPnet's attention says so, on the root logger, at every batch.
+logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Using make_pad_mask with a list"))
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Decoded:
 class DecodeOptions:
     """threshold: of the stop probability. max_ratio, min_ratio: bounds of frames / memory length, as in ESPnet.
 
+    longest: bound in frames, in place of max_ratio; 0: none. A last step may go beyond either by its own frames.
     window: (backward, forward): a step may only attend to positions at most `backward` before and less than `forward`
     after the last step's favourite (Ping et al. 2018), or None. seed: of the pre-net's dropout, which stays on in
     synthesis as in the paper; every utterance gets the same masks. None: no dropout.
@@ -39,6 +46,7 @@ class DecodeOptions:
     threshold: float = 0.5
     max_ratio: float = 10.0
     min_ratio: float = 0.0
+    longest: int = 0
     window: tuple[int, int] | None = None
     seed: int | None = 0
 
@@ -69,6 +77,8 @@ def decode(decoder: Decoder, memory: torch.Tensor, mask: torch.Tensor, options: 
     att, batch, ratio = decoder.att, len(memory), decoder.reduction_factor
     lengths = mask.sum(1)
     most, least = (lengths * options.max_ratio).long(), (lengths * options.min_ratio).long()
+    if options.longest:
+        most = torch.full_like(lengths, options.longest)
 
     keys = att.mlp_enc(memory)  # (B, N, adim)
     blocked = ~mask
@@ -135,6 +145,25 @@ def decode(decoder: Decoder, memory: torch.Tensor, mask: torch.Tensor, options: 
         Decoded(frames, torch.stack(weights)[:, :length], by_itself)
         for frames, weights, length, by_itself in zip(frames_out, attentions, lengths.tolist(), stopped, strict=True)
     ]
+
+
+@contextmanager
+def masked_postnet(decoder: Decoder, lengths: torch.Tensor) -> Iterator[None]:
+    """Within the block `decoder(...)`, ESPnet's forward for training, runs its post-net as `decode` does: what was
+    drawn behind the lengths (B,) in frames is zeroed before each layer, whose convolution else carries it into the end.
+    """
+
+    def mask(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        inside = torch.arange(inputs[0].shape[2], device=lengths.device) < lengths[:, None]
+        return (inputs[0] * inside[:, None],)
+
+    layers = decoder.postnet.postnet if decoder.postnet is not None else ()
+    hooks = [layer.register_forward_pre_hook(mask) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _Cell:

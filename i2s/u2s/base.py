@@ -21,8 +21,9 @@ class Speech:
     """The spectrogram of one utterance and how it came about.
 
     mel: float32 (T, n_mels), natural log. durations: frames of each unit, with sum T, or None where the model has
-    none. attention: float32 (decoder steps, units) or None. stopped: it came to an end by itself.
-    aligned: every unit was spoken once and in order, as far as the attention tells.
+    none. attention: float32 (decoder steps, units or positions of an image) or None. stopped: it came to an end by
+    itself. aligned: as far as the attention tells, every unit was spoken once and in order; of an image, it was looked
+    at.
     """
 
     mel: np.ndarray

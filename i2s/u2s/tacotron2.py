@@ -28,8 +28,6 @@ from i2s.u2s.data import Batch
 log = logging.getLogger(__name__)
 
 FIRST_UNIT = 2  # ESPnet's token lists begin with <blank> (padding) and <unk>, and end with <sos/eos>
-# ESPnet's attention says so, on the root logger, at every batch.
-logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Using make_pad_mask with a list"))
 
 MAX_BACK = 2  # units that the attention may fall back without being called lost
 
@@ -105,11 +103,11 @@ class Tacotron2Model(UnitToSpeech):
         tokens, lengths = self.tokens(batch.units, batch.unit_lengths)
         target = (batch.mels - self.mel_mean) / self.mel_std
         target = target * frame_mask(batch.mel_lengths, target.shape[1])[..., None]
-        memory = autoregress.encode(self.tts.enc, tokens, lengths)
-        after, before, logits, attention = self.tts.dec(memory, lengths, target)
-
         # A last step that is not full is left out, as ESPnet does.
         frames = batch.mel_lengths - batch.mel_lengths % ratio
+        memory = autoregress.encode(self.tts.enc, tokens, lengths)
+        with autoregress.masked_postnet(self.tts.dec, frames):
+            after, before, logits, attention = self.tts.dec(memory, lengths, target)
         target = target[:, : int(frames.max())]
         stop = (torch.arange(target.shape[1], device=target.device) >= frames[:, None] - 1).to(target.dtype)
         l1, mse, bce = self.tts.taco2_loss(after.float(), before.float(), logits.float(), target, stop, frames)
@@ -131,7 +129,7 @@ class Tacotron2Model(UnitToSpeech):
         tokens, lengths = self.tokens(padded, torch.tensor([len(u) for u in units], device=device))
         memory = autoregress.encode(self.tts.enc, tokens, lengths)
         window = (config.attention_window[0], config.attention_window[1]) if config.attention_window else None
-        options = autoregress.DecodeOptions(config.threshold, config.max_ratio, 0.0, window, config.prenet_seed)
+        options = autoregress.DecodeOptions(config.threshold, config.max_ratio, window=window, seed=config.prenet_seed)
         out = []
         for said in autoregress.decode(self.tts.dec, memory, frame_mask(lengths), options):
             mel = (said.frames * self.mel_std + self.mel_mean).cpu().numpy()

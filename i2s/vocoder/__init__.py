@@ -19,6 +19,10 @@ VOCODERS = Registry(
             "i2s.vocoder.hifigan:HiFiGAN",
             "HiFi-GAN (ESPnet's generator); --vocoder-weights: a published or ESPnet file",
         ),
+        "wavenet": Part(
+            "i2s.vocoder.wavenet:WaveNetVocoder",
+            "WaveNet, sample by sample; --vocoder-weights: a folder that steps/train_vocoder.sh made",
+        ),
     },
 )
 

@@ -1,0 +1,36 @@
+"""What image_feats.json tells of the features in a data directory: they must be of the same kind wherever they meet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from i2s.errors import UserError
+from i2s.modeldir import check_same
+
+
+def read_image_feats(data: Path) -> dict[str, Any]:
+    """What DATA_DIR/image_feats.json says. Raises UserError if it is not there or cannot be read."""
+    path = data / "image_feats.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run the stage that extracts image features")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise UserError(f"{path}: not valid JSON: {e}") from e
+
+
+def image_feats_of_training(data: Path) -> dict[str, Any]:
+    """That of DATA_DIR/train. Raises UserError if dev's features are of another kind."""
+    train, dev = (read_image_feats(data / split) for split in ("train", "dev"))
+    for key in ("kind", "dim", "weights", "grid"):
+        check_same(data / "train", data / "dev", f"image features' {key}", train.get(key), dev.get(key))
+    return train
+
+
+def check_image_feats(model: Path, trained: dict[str, Any], data: Path) -> None:
+    """Refuse features other than those that the model in the folder `model` was trained on."""
+    found = read_image_feats(data)
+    kinds = [{key: one.get(key) for key in ("kind", "dim", "weights")} for one in (trained, found)]
+    check_same(model, data, "image features", *kinds)
