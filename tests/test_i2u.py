@@ -22,7 +22,7 @@ from i2s.config import load_config
 from i2s.corpus.tables import write_int_table, write_table
 from i2s.errors import UserError
 from i2s.files import sha256
-from i2s.i2u.base import Batch, ImageToUnitModel
+from i2s.i2u.base import Batch, Grid, ImageToUnitModel
 from i2s.i2u.data import Captions, pad_features
 from i2s.i2u.inference import ImageToUnits
 from i2s.i2u.sat import SatConfig, ShowAttendTell
@@ -175,7 +175,7 @@ def test_images_with_different_numbers_of_regions():
     for name in MODELS:
         model = small_model(name, pieces=6)
         if isinstance(model, TransformerModel):
-            model.places = torch.nn.ParameterList()  # regions have no grid
+            model.places = Grid((), 1)  # regions have none
         several = [random_features(1, seed, positions=n)[0] for seed, n in enumerate((2, 5, 3))]
         features, mask = pad_features(several)
         assert mask is not None
