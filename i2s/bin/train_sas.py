@@ -21,9 +21,9 @@ from i2s import vocoder
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config, to_dict
 from i2s.features.image import ImageFeatures
-from i2s.features.manifest import image_feats_of_training
+from i2s.features.manifest import image_feats_of_training, speech_feats_of_training
 from i2s.features.speech import SpeechFeatureConfig
-from i2s.modeldir import check_same, name_checkpoint, save_manifest
+from i2s.modeldir import name_checkpoint, save_manifest
 from i2s.sas.codebook import learn_blocks
 from i2s.sas.data import SpokenImages
 from i2s.sas.model import SasConfig, ShowAndSpeak
@@ -45,10 +45,7 @@ def main() -> None:
 
     config = load_config(SasConfig, args.config, args.overrides)
     image_feats = image_feats_of_training(args.data)
-    features, of_dev = (
-        load_config(SpeechFeatureConfig, args.data / split / "features.json") for split in ("train", "dev")
-    )  # JSON is yaml, too
-    check_same(args.data / "train", args.data / "dev", "speech features", to_dict(features), to_dict(of_dev))
+    features = speech_feats_of_training(args.data)
     train, dev = (
         SpokenImages(args.data / split, features.n_mels, config.cache_gb * 1e9, augment=split == "train")
         for split in ("train", "dev")

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config, to_dict
-from i2s.features.speech import SpeechFeatureConfig
-from i2s.modeldir import check_same, name_checkpoint, save_manifest
+from i2s.features.manifest import speech_feats_of_training
+from i2s.modeldir import name_checkpoint, save_manifest
 from i2s.train.checkpoints import check_unfinished
 from i2s.train.fit import fit
 from i2s.vocoder.segments import Segments
@@ -34,10 +34,7 @@ def main() -> None:
     args = options.parse_args()
 
     config = load_config(WaveNetConfig, args.config, args.overrides)
-    features, of_dev = (
-        load_config(SpeechFeatureConfig, args.data / split / "features.json") for split in ("train", "dev")
-    )  # JSON is yaml, too
-    check_same(args.data / "train", args.data / "dev", "speech features", to_dict(features), to_dict(of_dev))
+    features = speech_feats_of_training(args.data)
     train, dev = (Segments(args.data / split, features, config.segment) for split in ("train", "dev"))
     config = replace(config, n_mels=features.n_mels, hop_length=features.hop_length)
     check_unfinished(args.model, config)

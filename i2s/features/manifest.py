@@ -1,4 +1,4 @@
-"""What image_feats.json tells of the features in a data directory: they must be of the same kind wherever they meet."""
+"""What a data directory tells of its features: they must be of the same kind wherever they meet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from i2s.config import load_config, to_dict
 from i2s.errors import UserError
+from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import check_same
 
 
@@ -34,3 +36,10 @@ def check_image_feats(model: Path, trained: dict[str, Any], data: Path) -> None:
     found = read_image_feats(data)
     kinds = [{key: one.get(key) for key in ("kind", "dim", "weights")} for one in (trained, found)]
     check_same(model, data, "image features", *kinds)
+
+
+def speech_feats_of_training(data: Path) -> SpeechFeatureConfig:
+    """What DATA_DIR/train/features.json says. Raises UserError if dev's features are of another kind."""
+    train, dev = (load_config(SpeechFeatureConfig, data / split / "features.json") for split in ("train", "dev"))
+    check_same(data / "train", data / "dev", "speech features", to_dict(train), to_dict(dev))
+    return train  # (JSON is yaml, too.)

@@ -67,9 +67,7 @@ class SasConfig(TrainConfig):
     postnet_chans: int = 512
     postnet_filts: int = 5
     reduction_factor: int = 1  # frames a decoder step
-    codes: int = (
-        0  # blocks of so many frames to choose from (i2s.sas.codebook); 0: frames are regressed, as in the paper
-    )
+    codes: int = 0  # blocks of so many frames to choose from (i2s.sas.codebook); 0: they are regressed, as in the paper
     dropout_rate: float = 0.5
     zoneout_rate: float = 0.1
 

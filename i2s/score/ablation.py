@@ -12,14 +12,7 @@ from i2s.config import load_config
 from i2s.errors import UserError
 from i2s.score.results import cell, grid, read_back
 
-_OWN = (
-    "ablation",
-    "exp",
-    "split",
-    "stage",
-    "stop-stage",
-    "tag",
-)  # options that are the same for all rows, or their tag
+_OWN = ("ablation", "exp", "split", "stage", "stop-stage", "tag")  # the same for all rows, or their tag
 _FLOORS = ("random", "constant", "constant_spoken")
 _FAILURES = ("unfinished", "cut off", "repeating")  # measures of speech: percent of the utterances
 _MEASURES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE")  # that papers print
