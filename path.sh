@@ -17,12 +17,18 @@ _i2s_python() {
 }
 
 _i2s_build_venv() {
-  local venv=$I2S_ROOT/.venv want python packages
+  local venv=$I2S_ROOT/.venv want python packages free
   PATH=$venv/bin:$PATH
   want=$(cat "$I2S_ROOT"/{requirements,constraints}.txt | sha256sum)
   # The stamp names the requirements that the environment was built from; it is written last.
   if [ -f "$venv/.built" ] && [ "$(cat "$venv/.built")" = "$want" ]; then return; fi
   python=$(_i2s_python) || return 1
+  free=$(df -Pk "$I2S_ROOT" | awk 'NR == 2 { print int($4 / 1e6) }')
+  if [ "$free" -lt 10 ]; then
+    echo "path.sh: error: the first use builds .venv, which takes 10 GB of disk (7 GB when done); $I2S_ROOT has $free GB" \
+      "left. Make room there, or use packages that are installed already: I2S_VENV=none (see path.sh)" >&2
+    return 1
+  fi
   packages=$(grep -c == "$I2S_ROOT/constraints.txt")
   echo "path.sh: first use: building .venv from requirements.txt: about 7 GB, a few minutes; log: .venv/install.log" >&2
   if "$python" -m venv --clear "$venv" &&

@@ -218,11 +218,11 @@ def bleu(
         stats[:, n] = np.bincount(table.owner[there], matched, minlength=images)
         stats[:, order + n] = np.maximum(0, said.lengths - n)
     stats[:, -2] = said.lengths
-    stats[:, -1] = _closest(said.lengths, references)
+    stats[:, -1] = closest_lengths(said.lengths, references)
     return {f"BLEU-{n}": Measure(stats, Bleu(n)) for n in range(1, order + 1)}
 
 
-def _closest(lengths: np.ndarray, references: References) -> np.ndarray:
+def closest_lengths(lengths: np.ndarray, references: References) -> np.ndarray:
     """Of each image's references the length closest to the hypothesis'; of two as close, the shorter."""
     of_reference = references.sequences.lengths
     # Distance first, then the length itself, in one number.

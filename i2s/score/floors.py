@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from i2s.score.captions import ORDER, References, bleu, cider
+from i2s.score.captions import ORDER, References, bleu, cider, closest_lengths
 
 
 def random_others(references: Sequence[Sequence[str]], draws: int, seed: int) -> list[list[str]]:
@@ -36,93 +36,66 @@ def best_constant(
     """
     if len(train) > max_images:
         train = random.Random(seed).sample(list(train), max_images)
-    captions = sorted({ref for refs in train for ref in refs})
-    bleu_of, cider_of = _constant_bleu(train), _constant_cider(train)
-    captions.sort(key=bleu_of, reverse=True)
+    references = References(train)
+    texts = [ref for refs in references.texts for ref in refs]
+    number = {text: i for i, text in enumerate(texts)}
+    captions = np.array([number[text] for text in sorted(number)])  # one of each
+    bleus = _constant_bleus(references)
+    captions = captions[np.argsort(-bleus[captions], kind="stable")]
     captions = captions[: max(1, round(shortlist * len(captions)))]
-    captions.sort(key=lambda caption: bleu_of(caption) * cider_of(caption), reverse=True)
+    products = bleus[captions] * _constant_ciders(references, captions)
+    captions = captions[np.argsort(-products, kind="stable")]
     if not dev:
-        return captions[0]
+        return texts[captions[0]]
     unseen = References(dev)
 
-    def product(caption: str) -> float:
-        said = [caption] * len(unseen)
+    def product(caption: int) -> float:
+        said = [texts[caption]] * len(unseen)
         return bleu(said, unseen)["BLEU-4"].value * cider(said, unseen).value
 
-    return max(captions[:finalists], key=product)
+    return texts[max(captions[:finalists], key=product)]
 
 
-def _constant_bleu(references: Sequence[Sequence[str]]) -> Callable[[str], float]:
-    """A function from a constant caption to its corpus BLEU-4.
+def _constant_bleus(references: References) -> np.ndarray:
+    """Each reference's corpus BLEU-4 when it is said of every image: (references,).
 
-    An n-gram that the caption holds k times matches, over the corpus, as often as there are images whose references
-    hold it once, twice, ... k times.
+    An n-gram that the caption holds k times matches, over the corpus, as often as there are images of which one
+    reference holds it once, twice, ... k times.
     """
-    holding: Counter[tuple[tuple[str, ...], int]] = Counter()
-    lengths: list[list[int]] = []
-    for refs in references:
-        most: Counter[tuple[str, ...]] = Counter()
-        for ref in refs:
-            most |= _ngrams(ref)
-        holding.update((gram, k) for gram, count in most.items() for k in range(1, count + 1))
-        lengths.append(sorted({len(ref.split()) for ref in refs}))
-    images = len(references)
-
-    @cache
-    def closest(length: int) -> int:
-        return sum(min((abs(n - length), n) for n in of_image)[1] for of_image in lengths)
-
-    def score(caption: str) -> float:
-        length = len(caption.split())
-        if length < ORDER:
-            return 0.0
-        matched = [0] * ORDER
-        for gram, count in _ngrams(caption).items():
-            matched[len(gram) - 1] += sum(holding[gram, k] for k in range(1, count + 1))
-        precisions = [m / (images * (length - n)) for n, m in enumerate(matched)]
-        brevity = min(1.0, float(np.exp(1 - closest(length) / (images * length))))
-        return brevity * float(np.prod(precisions)) ** (1 / ORDER)
-
-    return score
+    images, lengths = len(references), references.sequences.lengths
+    matched = np.zeros((len(lengths), ORDER))
+    for n, (table, (keys, most)) in enumerate(zip(references.grams, references.held, strict=True)):
+        grams = max(1, len(table.keys))
+        for k in range(1, int(table.count.max(initial=0)) + 1):
+            holding = np.bincount(keys[most >= k] % grams, minlength=grams)
+            often = table.count >= k
+            matched[:, n] += np.bincount(table.owner[often], holding[table.gram[often]], minlength=len(lengths))
+    said = np.unique(lengths)
+    closest = np.array([closest_lengths(np.full(images, length), references).sum() for length in said])
+    # Shorter ones than the longest n-gram have no score.
+    of_ngrams = images * np.maximum(1, lengths[:, None] - np.arange(ORDER))
+    brevity = np.exp(np.minimum(0, 1 - closest[np.searchsorted(said, lengths)] / (images * np.maximum(1, lengths))))
+    return brevity * (matched / of_ngrams).prod(1) ** (1 / ORDER)
 
 
-def _constant_cider(references: Sequence[Sequence[str]]) -> Callable[[str], float]:
-    """A function from a constant caption to its CIDEr-D (of no fixed scale), but for the clipping of repeated n-grams.
+def _constant_ciders(references: References, captions: np.ndarray) -> np.ndarray:
+    """CIDEr-D (of no fixed scale, without the clipping of repeated n-grams) of the chosen references, each said of
+    every image: (captions,).
 
-    The caption's cosines with all references are one dot product with the sum of their normalised vectors. That sum is
+    A caption's cosines with all references are one dot product with the sum of their normalised vectors. That sum is
     kept by reference length, for CIDEr-D's penalty on unequal lengths.
     """
-    grams = [[(len(ref.split()), _ngrams(ref)) for ref in refs] for refs in references]
-    documents = Counter(gram for refs in grams for gram in set().union(*(counts for _, counts in refs)))
-    idf = {gram: np.log(len(references) / count) for gram, count in documents.items()}
-
-    def vector(counts: Counter[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
-        """The tf-idf vector, each n-gram order of it normalised."""
-        squares = [1e-12] * ORDER
-        for gram, count in counts.items():
-            squares[len(gram) - 1] += (count * idf[gram]) ** 2
-        return {gram: count * idf[gram] / squares[len(gram) - 1] ** 0.5 for gram, count in counts.items()}
-
-    total: dict[tuple[str, ...], dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    for refs in grams:
-        for length, counts in refs:
-            for gram, weight in vector(counts).items():
-                total[gram][length] += weight / len(refs)
-
-    @cache
-    def penalty(difference: int) -> float:
-        return float(np.exp(-(difference**2) / (2 * 6.0**2)))
-
-    def score(caption: str) -> float:
-        counts = _ngrams(caption)
-        length = len(caption.split())
-        return sum(
-            weight * summed * penalty(length - other)
-            for gram, weight in vector(counts).items()
-            for other, summed in total[gram].items()
-        )
-
-    return score
+    lengths = references.sequences.lengths
+    shares = 1 / np.bincount(references.image)[references.image]  # an image's references count one together
+    total = np.zeros((len(captions), int(lengths.max()) + 1))
+    for table, (weights, _, norms) in zip(references.grams, references.vectors, strict=True):
+        unit = weights / np.maximum(norms[table.owner], 1e-300)
+        vectors = csr_array((unit, (table.owner, table.gram)), shape=(len(lengths), max(1, len(table.keys))))
+        by_length = csr_array((unit * shares[table.owner], (table.gram, lengths[table.owner])))
+        by_length.resize(vectors.shape[1], total.shape[1])
+        total += (vectors[captions] @ by_length).toarray()
+    differences = lengths[captions, None] - np.arange(total.shape[1])
+    return (total * np.exp(-(differences**2) / (2 * 6.0**2))).sum(1)
 
 
 def most_frequent(sequences: Sequence[str]) -> str:
@@ -130,8 +103,3 @@ def most_frequent(sequences: Sequence[str]) -> str:
     tokens = [sequence.split() for sequence in sequences]
     token = Counter(t for sequence in tokens for t in sequence).most_common(1)[0][0]
     return " ".join([token] * round(float(np.mean([len(t) for t in tokens]))))
-
-
-def _ngrams(text: str, order: int = ORDER) -> Counter[tuple[str, ...]]:
-    tokens = text.split()
-    return Counter(tuple(tokens[i : i + n]) for n in range(1, order + 1) for i in range(len(tokens) - n + 1))

@@ -228,7 +228,7 @@ def unit_rows(inputs: Inputs, scorer: Scorer) -> list[Row]:
     if inputs.predicted:
         rows.add_system("predicted", "this system, units before synthesis", inputs.predicted)
     for row in rows.rows:
-        if row.said:
+        if row.said and row.kind != "floor":
             _, _, counts = error_rates(list(row.said.values()), rows.all)
             row.edits = Edits.of(counts)
     rows.add_as_ceilings()

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-_CELLS = 1 << 22  # of one block of alignment rows: bounds the memory
+_CELLS = 1 << 14  # of one block of alignment rows: they stay in the processor's cache
 
 
 class Vocabulary(dict[str, int]):
