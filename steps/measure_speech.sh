@@ -20,7 +20,9 @@ if [ $# -ne 2 ]; then
 fi
 scp=$1 out=$2 parts=$2.parts
 
-stamp_set "$parts/.done" "wavs=$(files_state "$scp") recordings=$(files_state "${recordings:-/dev/null}")" \
+# Once speechmos is installed, what was measured without it is measured again.
+mos=$(python -c 'from i2s.score.speech import has_mos; print(has_mos())')
+stamp_set "$parts/.done" "mos=$mos wavs=$(files_state "$scp") recordings=$(files_state "${recordings:-/dev/null}")" \
   "$scp" ${recordings:+"$recordings"}
 stamp_holds "$out" && exit 0
 stamp_begin || rm -f "$parts"/[0-9]*
