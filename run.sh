@@ -37,7 +37,7 @@ i2u_config=conf/i2u_transformer_small.yaml
 i2u_args=
 u2s_config=conf/u2s_fast_small.yaml
 u2s_args=
-sas_config=conf/sas_codes_small.yaml
+sas_config=conf/sas_blocks_small.yaml
 sas_args=
 vocoder_weights=
 search_args=
@@ -70,7 +70,7 @@ Learn to describe images in speech with no text in between, and measure it. With
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
   (--system sas)                                --sas-config FILE   --sas-args 'key=value ...'
   --vocoder NAME  (default $vocoder)               --vocoder-weights PATH (wavenet: see steps/train_vocoder.sh)
-  --search-args 'key=value ...'   beam search or sampling of image-to-unit
+  --search-args 'key=value ...'   search of image-to-unit, or of what --system sas draws
   --samples N     draw so many descriptions of each image as units, to see how they vary (default $samples)
   --spice true    SPICE too (needs Java)
   --prepare-args 'ARG ...'        passed to the recipe's local/prepare_data.sh
@@ -207,7 +207,7 @@ fi
 if runs 9 "generate"; then
   speak=(--nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights")
   if [ "$system" = sas ]; then
-    "$root/steps/generate_sas.sh" "${speak[@]}" --image-weights "$image_weights" \
+    "$root/steps/generate_sas.sh" "${speak[@]}" --image-weights "$image_weights" --search-args "$search_args" \
       "$data/$split" "$sas_dir" "$system_dir"
   else
     "$root/steps/generate.sh" "${speak[@]}" --image-weights "$image_weights" --search-args "$search_args" \

@@ -27,7 +27,7 @@ def save_system(
     vocoder_name: str,
     vocoder_weights: Path | None,
     image_weights: Path | None,
-    search: dict[str, Any] | None = None,
+    search: dict[str, Any],
 ) -> None:
     """Write the manifest that makes `folder` a system. Paths are kept relative to it, so that `exp/` can be moved.
 
@@ -49,7 +49,7 @@ def save_system(
             "vocoder": vocoder_name,
             "vocoder_weights": relative(vocoder_weights),
             "image_weights": relative(image_weights),
-            **({} if search is None else {"search": search}),
+            "search": search,
         },
     )
 
@@ -101,9 +101,10 @@ class Direct:
         trained = load_manifest(self.folder, "sas")
         self.image_feats, self.features = trained["image_feats"], trained["features"]
         self.sas = sas.load(self.folder)
+        self.search = from_dict(SearchConfig, manifest["search"], str(system / "manifest.json"))
 
     def __call__(self, images: Sequence[ImageFeatures]) -> list[Speech]:
-        return self.sas.describe(images)
+        return self.sas.describe(images, self.search)
 
 
 @dataclass(frozen=True)

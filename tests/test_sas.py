@@ -23,7 +23,8 @@ from i2s.corpus.tables import read_table, write_table
 from i2s.errors import UserError
 from i2s.features.image import ImageFeatures
 from i2s.features.speech import SpeechFeatureConfig
-from i2s.sas.codebook import blocks_of, learn_blocks
+from i2s.i2u.search import SearchConfig
+from i2s.sas.blocks import blocks_of, learn_blocks
 from i2s.sas.data import SpokenImages
 from i2s.sas.losses import masked_margin_softmax, spectrogram_losses
 from i2s.sas.model import (
@@ -215,8 +216,11 @@ def test_the_constraint_is_of_mean_image_and_speech() -> None:
     torch.testing.assert_close(losses["total"], losses["mel"] + losses["stop"] + 0.25 * expected)
 
 
-def test_gradients_reach_every_parameter() -> None:
-    model = speaker(zoneout_rate=0.0).train()
+@pytest.mark.parametrize("blocks", [False, True])
+def test_gradients_reach_every_parameter(blocks: bool) -> None:
+    model = speaker(zoneout_rate=0.0, **(BLOCKS if blocks else {})).train()
+    if blocks:
+        model.decoder.blocks = torch.randn(5, MELS * 3)
     model.losses(batch([11, 8, 9], [0, 1, 0]), 0.5)["total"].backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
 
@@ -305,55 +309,74 @@ def test_attention_that_tells_nothing_apart_is_told() -> None:
     assert not is_flat(np.eye(4)) and not is_flat(np.repeat([[0.5, 0.3, 0.1, 0.1]], 7, axis=0))
 
 
-# a codebook
+# blocks from a codebook
 
 
-def test_codes_stand_for_blocks_as_the_decoder_lays_them_out() -> None:
-    model = speaker(codes=5, reduction_factor=3, sampling_floor=1.0)
-    book = model.decoder.feat_out
+BLOCKS = {"codes": 5, "reduction_factor": 3, "sampling_floor": 1.0, "d_model": 8, "layers": 2, "heads": 2, "d_ff": 16}
+
+
+def test_codes_stand_for_blocks() -> None:
+    decoder = speaker(**BLOCKS).decoder
     mels = torch.randn(2, 8, MELS)
     blocks = blocks_of(mels, 3)
     assert blocks.shape == (2, 2, MELS * 3)  # the last two frames fill no block
-    torch.testing.assert_close(blocks[1, 1].view(MELS, 3), mels[1, 3:6].T)  # ESPnet's view of its output layer
-    book.blocks = torch.cat([blocks.flatten(0, 1), torch.zeros(1, MELS * 3)])
-    assert torch.equal(book.encode(mels), torch.tensor([[0, 1], [2, 3]]))
-    assert torch.equal(book.decode(torch.tensor([[2, 3]])), mels[1:, :6])
-    noisy = mels + 0.01 * torch.randn(mels.shape)
-    assert torch.equal(book.decode(book.encode(noisy)), mels[:, :6])
+    torch.testing.assert_close(blocks[1, 1].view(3, MELS), mels[1, 3:6])
+    decoder.blocks = torch.cat([blocks.flatten(0, 1), torch.zeros(1, MELS * 3)])
+    assert torch.equal(decoder.encode(mels + 0.01 * torch.randn(mels.shape)), torch.tensor([[0, 1], [2, 3]]))
+    codes, steps = torch.tensor([[0, 1], [3, 4]]), torch.tensor([2, 1])
+    with torch.no_grad():
+        drawn = decoder.draw(codes, steps)
+        torch.testing.assert_close(drawn[1:, :3], decoder.draw(codes[1:, :1], steps[1:]))  # as if alone
+        for parameter in decoder.postnet.postnet[-1].parameters():
+            parameter.zero_()
+        assert torch.equal(decoder.draw(codes, steps)[0], mels[0, :6])
     learned = learn_blocks([mels[0], mels[1]] * 20, 4, 3, seed=0)
     assert {tuple(b.round(decimals=3).tolist()) for b in learned} == {
-        tuple(b.round(decimals=3).tolist()) for b in book.blocks[:4]
+        tuple(b.round(decimals=3).tolist()) for b in decoder.blocks[:4]
     }
 
 
-def test_what_a_codebook_is_told_and_what_it_chooses() -> None:
-    """Told its own choices, the decoder is in the states in which it chose them; told others, it draws those."""
-    model = no_dropout(speaker(codes=6, reduction_factor=2, sampling_floor=1.0, prenet_seed=None))
-    book = model.decoder.feat_out
-    book.blocks = torch.randn(6, MELS * 2)
-    one = batch([12, 12], [0, 1])
-    memory, mask = model.encode(one.images)[one.rows], one.images.mask[one.rows]
-    options = autoregress.DecodeOptions(threshold=2.0, longest=12, seed=None)
+def test_the_loss_of_blocks_is_that_of_choosing_and_drawing_them_one_by_one() -> None:
+    """Whatever is padded; and the search takes the same steps as training."""
+    model = speaker(**BLOCKS, constraint_weight=0.0)
+    decoder, lengths, rows = model.decoder, [11, 8, 3, 9], [0, 1, 2, 1]
+    decoder.blocks = torch.randn(5, MELS * 3)
+    one = batch(lengths, rows)
     with torch.no_grad():
-        chosen = torch.stack([d.frames for d in autoregress.decode(model.decoder, memory, mask, options)])
+        losses = model.losses(one, 1.0)
+        nats, squares, choices = 0.0, 0.0, 0
+        for mel, n, row in zip((one.mels - model.mel_mean) / model.mel_std, lengths, rows, strict=True):
+            count = n // 3
+            codes = decoder.encode(mel[None, :n])
+            alone = images_batch([torch.from_numpy(IMAGES[row].vectors)], [torch.from_numpy(IMAGES[row].regions)])
+            state = decoder.chooser.start(model.encode(alone), None, 1)
+            before = torch.tensor([[decoder.chooser.edge]])
+            for code in [*codes[0].tolist(), decoder.chooser.edge]:
+                logits, _, state = decoder.chooser.step(before, state)
+                nats -= logits.log_softmax(-1)[0, 0, code].item()
+                before = torch.tensor([[code]])
+                choices += 1
+            drawn = decoder.draw(codes, torch.tensor([count]))[0]
+            squares += (drawn - mel[: count * 3]).square().sum().item()
+    assert losses["code"].item() == pytest.approx(nats / choices, rel=1e-4)
+    assert losses["mel"].item() == pytest.approx(squares / MELS / sum(n - n % 3 for n in lengths), rel=1e-4)
+    torch.testing.assert_close(losses["total"], losses["code"] + losses["mel"])
 
-        def told(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            with book.forced(codes) as states:
-                after, before, *_ = model.decoder(memory, mask.sum(1), book.decode(codes))
-            assert torch.equal(before, book.decode(codes))
-            return after, book.score(torch.stack(states, 1)), before
 
-        codes = torch.zeros(2, 6, dtype=torch.long)
-        for step in range(6):  # what it chooses depends on what came before
-            codes[:, step] = told(codes)[1][:, step].argmax(-1)
-        torch.testing.assert_close(told(codes)[0], chosen, atol=1e-5, rtol=1e-5)
-        assert (told((codes + 1) % 6)[0] - chosen).abs().max() > 0.1
-        with book.forced(book.encode(one.mels)) as states:
-            model.decoder(memory, mask.sum(1), book.decode(book.encode(one.mels)))
-        scores = book.score(torch.stack(states, 1))
-        expected = torch.nn.functional.cross_entropy(scores.flatten(0, 1), book.encode(one.mels).flatten())
-        model.mel_mean, model.mel_std = torch.zeros(MELS), torch.ones(MELS)
-        torch.testing.assert_close(model.losses(one, 1.0)["code"], expected)
+def test_blocks_are_searched_and_drawn_as_if_alone_and_within_bounds() -> None:
+    model = speaker(**BLOCKS)
+    model.decoder.blocks = torch.randn(5, MELS * 3)
+    model.decoder.chooser.bias.data[-1] = -1e9  # no end is ever chosen
+    for search in (SearchConfig(), SearchConfig(beam=1), SearchConfig(min_length=2)):
+        together = model.describe(IMAGES, search)
+        for one, said in zip(IMAGES, together, strict=True):
+            alone = model.describe([one], search)[0]
+            np.testing.assert_allclose(said.mel, alone.mel, atol=1e-5)
+            assert said.mel.shape == (TINY.longest, MELS) and said.attention.shape == (4, len(one.vectors))
+            assert not said.stopped
+    model.decoder.chooser.bias.data[-1] = 1e9
+    said = model.describe(IMAGES)
+    assert {one.mel.shape for one in said} == {(3, MELS)} and all(one.stopped for one in said)
 
 
 def test_with_a_codebook_one_answer_is_chosen_without_their_mean_is_drawn() -> None:
@@ -364,10 +387,12 @@ def test_with_a_codebook_one_answer_is_chosen_without_their_mean_is_drawn() -> N
 
     def distance(**others: Any) -> float:
         """Of what is said, at its first frame, from the nearest answer."""
-        model = no_dropout(speaker(reduction_factor=2, constraint_weight=0.0, prenet_seed=None, **others)).train()
+        model = speaker(**{**others, "reduction_factor": 2, "constraint_weight": 0.0, "prenet_seed": None}).train()
         model.mel_mean, model.mel_std = torch.zeros(MELS), torch.ones(MELS)
         if model.config.codes:
-            model.decoder.feat_out.blocks = learn_blocks(list(answers), 2, 2, seed=0)
+            model.decoder.blocks = learn_blocks(list(answers), 2, 2, seed=0)
+        else:
+            no_dropout(model)
         optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
         for _ in range(60):
             optimiser.zero_grad()
@@ -376,7 +401,7 @@ def test_with_a_codebook_one_answer_is_chosen_without_their_mean_is_drawn() -> N
         said = torch.from_numpy(model.eval().describe(IMAGES[:1])[0].mel)
         return float((answers[:, 0] - said[0]).abs().mean(-1).min())
 
-    assert distance(codes=2, sampling_floor=1.0) < 0.5 < 1.5 < distance()
+    assert distance(**{**BLOCKS, "codes": 2}) < 0.5 < 1.5 < distance()
 
 
 def test_a_codebook_goes_without_scheduled_sampling() -> None:

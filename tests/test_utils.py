@@ -295,3 +295,17 @@ def test_stamps(tmp_path):
     (tmp_path / "output").unlink()
     assert step("2") == "afresh"
     assert step("2") == ""
+
+
+def test_a_disk_too_small_for_the_environment_is_told_at_once(tmp_path: Path) -> None:
+    project, tools = tmp_path / "my project", tmp_path / "tools"
+    project.mkdir(), tools.mkdir()
+    for name in ("path.sh", "requirements.txt", "constraints.txt"):
+        (project / name).write_bytes((ROOT / name).read_bytes())
+    (tools / "df").write_text("#!/bin/sh\nprintf 'Filesystem 1024-blocks Used Available\\nx 0 0 4200000 1%% /\\n'\n")
+    (tools / "df").chmod(0o755)
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = run("bash", "-c", ". ./path.sh", cwd=project, check=False, PATH=path, PYTHON=sys.executable, I2S_VENV="")
+    assert done.returncode == 1
+    assert "takes 10 GB of disk" in done.stderr and f"{project} has 4 GB left" in done.stderr
+    assert not (project / ".venv").exists()

@@ -24,7 +24,7 @@ from i2s.features.image import ImageFeatures
 from i2s.features.manifest import image_feats_of_training, speech_feats_of_training
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import name_checkpoint, save_manifest
-from i2s.sas.codebook import learn_blocks
+from i2s.sas.blocks import learn_blocks
 from i2s.sas.data import SpokenImages
 from i2s.sas.model import SasConfig, ShowAndSpeak
 from i2s.train.checkpoints import check_unfinished
@@ -64,7 +64,7 @@ def main() -> None:
     model.mel_mean, model.mel_std = train.mel_statistics()
     if config.codes:
         mels = [(mel - model.mel_mean) / model.mel_std for mel in train.sample(CODEBOOK_UTTERANCES)]
-        model.decoder.feat_out.blocks = learn_blocks(mels, config.codes, config.reduction_factor, config.seed)
+        model.decoder.blocks = learn_blocks(mels, config.codes, config.reduction_factor, config.seed)
     if config.listen:
         model.listen = partial(listen, model, dev.images(config.listen), features)
     log.info(

@@ -8,23 +8,24 @@ mean of the encoded image is to be near an encoding of the whole true spectrogra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from espnet.nets.pytorch_backend.rnn.attentions import AttLoc
-from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder
+from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder, Postnet
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from i2s.errors import UserError
 from i2s.features.image import ImageFeatures
-from i2s.i2u.base import Grid
+from i2s.i2u.base import Dropout, Grid
 from i2s.i2u.data import pad_features
-from i2s.sas.codebook import Codebook
+from i2s.i2u.search import SearchConfig
+from i2s.i2u.transformer import TransformerConfig
+from i2s.sas.blocks import BlockDecoder
 from i2s.sas.losses import masked_margin_softmax, spectrogram_losses
 from i2s.sas.sampling import scheduled_sampling, truth_share
 from i2s.train.fit import Module, TrainConfig
@@ -67,9 +68,15 @@ class SasConfig(TrainConfig):
     postnet_chans: int = 512
     postnet_filts: int = 5
     reduction_factor: int = 1  # frames a decoder step
-    codes: int = 0  # blocks of so many frames to choose from (i2s.sas.codebook); 0: they are regressed, as in the paper
     dropout_rate: float = 0.5
     zoneout_rate: float = 0.1
+    # in place of Tacotron 2's decoder: a Transformer (i2s.sas.blocks), with the dropout and post-net from above
+    codes: int = 0  # blocks of `reduction_factor` frames that it chooses from; 0: the paper's decoder
+    d_model: int = 256
+    layers: int = 4
+    heads: int = 4
+    d_ff: int = 1024
+    label_smoothing: float = 0.1
 
     stop_weight: float = 1.0  # of the one frame that stops, against the others
     constraint_weight: float = 0.25  # of the embedding constraint; 0: none
@@ -148,7 +155,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.regions = RegionEncoder(config.classes, config.region_dim) if config.regions else None
         width = config.feature_dim + (config.region_dim if config.regions else 0)
-        self.dropout = nn.Dropout(config.feature_dropout)
+        self.dropout = Dropout(config.feature_dropout)
         self.layers = nn.Sequential(
             nn.Linear(width, config.hidden_dim), nn.ReLU(), nn.Linear(config.hidden_dim, config.memory_dim)
         )
@@ -201,16 +208,7 @@ class ShowAndSpeak(Module):
         self.register_buffer("mel_mean", torch.zeros(config.n_mels))
         self.register_buffer("mel_std", torch.ones(config.n_mels))
         self.encoder = ImageEncoder(config)
-        attention = AttLoc(config.memory_dim, config.dunits, config.adim, config.aconv_chans, config.aconv_filts)
-        names = [
-            "dlayers", "dunits", "prenet_layers", "prenet_units", "postnet_layers", "postnet_chans", "postnet_filts",
-            "dropout_rate", "zoneout_rate", "reduction_factor",
-        ]  # fmt: skip
-        sizes = {name: getattr(config, name) for name in names}
-        self.decoder = Decoder(idim=config.memory_dim, odim=config.n_mels, att=attention, **sizes)
-        if config.codes:
-            width = self.decoder.feat_out.in_features
-            self.decoder.feat_out = Codebook(width, config.codes, config.n_mels, config.reduction_factor)
+        self.decoder: BlockDecoder | Decoder = block_decoder(config) if config.codes else tacotron2_decoder(config)
         if config.constraint_weight:
             self.image_embedding = nn.Linear(config.memory_dim, config.embed_dim)
             self.speech_encoder = SpeechEncoder(config.n_mels, config.embed_dim)
@@ -221,37 +219,32 @@ class ShowAndSpeak(Module):
 
     def losses(self, batch: Batch, share: float) -> dict[str, Tensor]:
         """The parts of the loss by name, and their weighted sum `total`. `share` of the frames fed back are true."""
-        config, ratio = self.config, self.config.reduction_factor
-        memory, mask = self.encode(batch.images)[batch.rows], batch.images.mask[batch.rows]
+        config = self.config
+        images = self.encode(batch.images)
         target = (batch.mels - self.mel_mean) / self.mel_std
         target = target * frame_mask(batch.lengths, target.shape[1])[..., None]
-        frames = batch.lengths - batch.lengths % ratio  # a last step that is not full is left out, as ESPnet does
-        book = self.decoder.feat_out if config.codes else None
-        with ExitStack() as during:
-            during.enter_context(autoregress.masked_postnet(self.decoder, frames))
-            if book is None:
-                during.enter_context(scheduled_sampling(self.decoder, share))
-                heard = target
-            else:
-                codes = book.encode(target)
-                states = during.enter_context(book.forced(codes))
-                heard = book.decode(codes)
-            after, before, logits, _ = self.decoder(memory, mask.sum(1), heard)
-        drawn, stop = spectrogram_losses(
-            after.float(), before.float(), logits.float(), target[:, : after.shape[1]], frames, config.stop_weight
-        )
-        losses = {"mel": drawn, "stop": stop, "total": drawn + stop}
-        if book is not None:
-            steps = frame_mask(frames // ratio, codes.shape[1])
-            scores = book.score(torch.stack(states, 1)[steps])
-            losses["code"] = F.cross_entropy(scores.float(), codes[steps])
-            losses["total"] = losses["total"] + losses["code"]
+        if isinstance(self.decoder, BlockDecoder):
+            losses = self.decoder.losses(images, batch.images.mask, batch.rows, target, batch.lengths)
+        else:
+            losses = self._tacotron2_losses(images, batch, target, share)
+        losses["total"] = torch.stack(list(losses.values())).sum()
         if config.constraint_weight:
-            image = self.image_embedding(mean_over(memory, mask))
+            image = self.image_embedding(mean_over(images, batch.images.mask))[batch.rows]
             speech = self.speech_encoder(target, batch.lengths)
             losses["constraint"] = masked_margin_softmax(image, speech, batch.rows, config.margin)
             losses["total"] = losses["total"] + config.constraint_weight * losses["constraint"]
         return losses
+
+    def _tacotron2_losses(self, images: Tensor, batch: Batch, target: Tensor, share: float) -> dict[str, Tensor]:
+        memory, mask = images[batch.rows], batch.images.mask[batch.rows]
+        # A last step that is not full is left out, as ESPnet does.
+        frames = batch.lengths - batch.lengths % self.config.reduction_factor
+        with autoregress.masked_postnet(self.decoder.postnet, frames), scheduled_sampling(self.decoder, share):
+            after, before, logits, _ = self.decoder(memory, mask.sum(1), target)
+        drawn, stop = spectrogram_losses(
+            after.float(), before.float(), logits.float(), target[:, : after.shape[1]], frames, self.config.stop_weight
+        )
+        return {"mel": drawn, "stop": stop}
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         share = truth_share(self.global_step, self.config.sampling_decay, self.config.sampling_floor)
@@ -266,7 +259,7 @@ class ShowAndSpeak(Module):
         for name, value in losses.items():
             self.log(f"dev/{name}", value, batch_size=len(batch.rows), sync_dist=True)
         # What is drawn chooses the checkpoint: the constraint is no aim of its own, and is over-fitted first.
-        score = losses["mel"] + losses["stop"] + losses.get("code", 0.0)
+        score = losses["total"] - self.config.constraint_weight * losses.get("constraint", 0.0)
         self.log("dev/score", score, batch_size=len(batch.rows), prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
@@ -275,8 +268,9 @@ class ShowAndSpeak(Module):
                 self.logger.experiment.add_audio(f"dev/{name}", wav, self.global_step, rate)  # type: ignore[union-attr]
 
     @torch.inference_mode()
-    def describe(self, images: Sequence[ImageFeatures]) -> list[Speech]:
-        """Speak of a batch of images; each comes out as if it were alone.
+    def describe(self, images: Sequence[ImageFeatures], search: SearchConfig | None = None) -> list[Speech]:
+        """Speak of a batch of images; each comes out as if it were alone. `search`: how blocks are chosen, where the
+        decoder chooses them; without a greatest length it ends at that of the longest training utterance.
 
         `stopped` is False where no stop was heard within the length of the longest training utterance, `aligned`
         where the attention looked at all of the image alike. Raises UserError for features of another shape than those
@@ -292,12 +286,42 @@ class ShowAndSpeak(Module):
         tensors = [torch.from_numpy(np.array(image.vectors, np.float32)) for image in images]
         regions = [torch.from_numpy(np.array(r, np.float32)) for i in images if (r := i.regions) is not None]
         batch = images_batch(tensors, regions if len(regions) == len(images) else None).to(self.mel_mean.device)
-        options = autoregress.DecodeOptions(config.threshold, longest=config.longest, seed=config.prenet_seed)
+        if isinstance(self.decoder, BlockDecoder):
+            search = search or SearchConfig()
+            if not search.max_length:
+                search = replace(search, max_length=max(search.min_length, config.longest // config.reduction_factor))
+            spoken = self.decoder.decode(self.encode(batch), batch.mask, search)
+        else:
+            options = autoregress.DecodeOptions(config.threshold, longest=config.longest, seed=config.prenet_seed)
+            spoken = autoregress.decode(self.decoder, self.encode(batch), batch.mask, options)
         out = []
-        for said in autoregress.decode(self.decoder, self.encode(batch), batch.mask, options):
+        for said in spoken:
             mel, attention = (said.frames * self.mel_std + self.mel_mean).cpu().numpy(), said.attention.cpu().numpy()
             out.append(Speech(mel, None, attention, said.stopped, not is_flat(attention)))
         return out
+
+
+def tacotron2_decoder(config: SasConfig) -> Decoder:
+    """ESPnet's, in the sizes of `config`."""
+    attention = AttLoc(config.memory_dim, config.dunits, config.adim, config.aconv_chans, config.aconv_filts)
+    names = [
+        "dlayers", "dunits", "prenet_layers", "prenet_units", "postnet_layers", "postnet_chans", "postnet_filts",
+        "dropout_rate", "zoneout_rate", "reduction_factor",
+    ]  # fmt: skip
+    sizes = {name: getattr(config, name) for name in names}
+    return Decoder(idim=config.memory_dim, odim=config.n_mels, att=attention, **sizes)
+
+
+def block_decoder(config: SasConfig) -> BlockDecoder:
+    """The Transformer that chooses blocks, in the sizes of `config`."""
+    ratio = config.reduction_factor
+    chooser = TransformerConfig(
+        pieces=config.codes, feature_dim=config.memory_dim, positions_2d=False, d_model=config.d_model,
+        layers=config.layers, heads=config.heads, d_ff=config.d_ff, dropout=config.dropout_rate, feature_dropout=0.0,
+    )  # fmt: skip
+    layers, channels, taps = config.postnet_layers, config.postnet_chans, config.postnet_filts
+    postnet = Postnet(0, ratio * config.n_mels, layers, channels, taps, config.dropout_rate)
+    return BlockDecoder(config.n_mels, ratio, config.label_smoothing, chooser, postnet)
 
 
 def is_flat(attention: np.ndarray) -> bool:

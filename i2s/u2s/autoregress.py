@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from espnet.nets.pytorch_backend.rnn.attentions import AttLoc
-from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder, ZoneOutCell
+from espnet.nets.pytorch_backend.tacotron2.decoder import Decoder, Postnet, ZoneOutCell
 from espnet.nets.pytorch_backend.tacotron2.encoder import Encoder
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
@@ -148,16 +148,16 @@ def decode(decoder: Decoder, memory: torch.Tensor, mask: torch.Tensor, options: 
 
 
 @contextmanager
-def masked_postnet(decoder: Decoder, lengths: torch.Tensor) -> Iterator[None]:
-    """Within the block `decoder(...)`, ESPnet's forward for training, runs its post-net as `decode` does: what was
-    drawn behind the lengths (B,) in frames is zeroed before each layer, whose convolution else carries it into the end.
+def masked_postnet(postnet: Postnet | None, lengths: torch.Tensor) -> Iterator[None]:
+    """Within the block ESPnet's post-net, as its decoder calls it in training, runs as it does in `decode`: what was
+    drawn behind the lengths (B,) is zeroed before each layer, whose convolution else carries it into the end.
     """
 
     def mask(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         inside = torch.arange(inputs[0].shape[2], device=lengths.device) < lengths[:, None]
         return (inputs[0] * inside[:, None],)
 
-    layers = decoder.postnet.postnet if decoder.postnet is not None else ()
+    layers = postnet.postnet if postnet is not None else ()
     hooks = [layer.register_forward_pre_hook(mask) for layer in layers]
     try:
         yield

@@ -106,7 +106,7 @@ class Tacotron2Model(UnitToSpeech):
         # A last step that is not full is left out, as ESPnet does.
         frames = batch.mel_lengths - batch.mel_lengths % ratio
         memory = autoregress.encode(self.tts.enc, tokens, lengths)
-        with autoregress.masked_postnet(self.tts.dec, frames):
+        with autoregress.masked_postnet(self.tts.dec.postnet, frames):
             after, before, logits, attention = self.tts.dec(memory, lengths, target)
         target = target[:, : int(frames.max())]
         stop = (torch.arange(target.shape[1], device=target.device) >= frames[:, None] - 1).to(target.dtype)
