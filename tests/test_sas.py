@@ -526,11 +526,12 @@ def test_train_describe_and_vocode(corpus: Path, tmp_path: Path, monkeypatch: py
         run_main(show_and_speak, monkeypatch, corpus / "test", model_dir, system, out)
 
 
+@pytest.mark.parametrize("decoder", [{"sampling_decay": 1.0, "sampling_floor": 0.5}, BLOCKS])
 def test_resumed_training_ends_in_the_same_weights(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: dict
 ) -> None:
     """Dropout, zoneout and sampling draw the same numbers after a kill as without one."""
-    sampling = {"epochs": 2, "sampling_decay": 1.0, "sampling_floor": 0.5, "feature_dropout": 0.2}
+    sampling = {"epochs": 2, "feature_dropout": 0.2, **decoder}
     run_main(train_sas, monkeypatch, *overrides(**sampling), corpus, tmp_path / "whole")
 
     class Killed(BaseException):

@@ -28,7 +28,7 @@ from i2s.i2u.transformer import TransformerConfig
 from i2s.sas.blocks import BlockDecoder
 from i2s.sas.losses import masked_margin_softmax, spectrogram_losses
 from i2s.sas.sampling import scheduled_sampling, truth_share
-from i2s.train.fit import Module, TrainConfig
+from i2s.train.fit import Module
 from i2s.u2s import autoregress
 from i2s.u2s.base import Speech, frame_mask
 
@@ -37,7 +37,7 @@ FLAT = 0.99  # of the highest possible entropy: attention that looks everywhere 
 
 
 @dataclass(frozen=True)
-class SasConfig(TrainConfig):
+class SasConfig(autoregress.DecoderConfig):
     """Options; the defaults are the paper's. Training fills the first group in from the data."""
 
     feature_dim: int = 0  # D of an image's (L, D) features
@@ -57,19 +57,6 @@ class SasConfig(TrainConfig):
     memory_dim: int = 512  # second; what the decoder attends to
     positions_2d: bool = False  # learned row and column embeddings, where the features have a grid
     feature_dropout: float = 0.0
-    adim: int = 128
-    aconv_chans: int = 32
-    aconv_filts: int = 15
-    dlayers: int = 2
-    dunits: int = 1024
-    prenet_layers: int = 2
-    prenet_units: int = 256
-    postnet_layers: int = 5
-    postnet_chans: int = 512
-    postnet_filts: int = 5
-    reduction_factor: int = 1  # frames a decoder step
-    dropout_rate: float = 0.5
-    zoneout_rate: float = 0.1
     # in place of Tacotron 2's decoder: a Transformer (i2s.sas.blocks), with the dropout and post-net from above
     codes: int = 0  # blocks of `reduction_factor` frames that it chooses from; 0: the paper's decoder
     d_model: int = 256
@@ -97,9 +84,6 @@ class SasConfig(TrainConfig):
             raise UserError(f"sampling_floor={self.sampling_floor}: a share, from 0 to 1")
         if not 0 <= self.feature_dropout < 1:
             raise UserError(f"feature_dropout={self.feature_dropout}: must be at least 0 and below 1")
-        for name in ("prenet_layers", "reduction_factor"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
         if self.codes < 0 or (self.codes and self.sampling_decay and self.sampling_floor < 1):
             raise UserError(f"codes={self.codes}: must be at least 0, and goes without scheduled sampling "
                             "(sampling_floor=1)")  # fmt: skip
@@ -303,12 +287,9 @@ class ShowAndSpeak(Module):
 
 def tacotron2_decoder(config: SasConfig) -> Decoder:
     """ESPnet's, in the sizes of `config`."""
-    attention = AttLoc(config.memory_dim, config.dunits, config.adim, config.aconv_chans, config.aconv_filts)
-    names = [
-        "dlayers", "dunits", "prenet_layers", "prenet_units", "postnet_layers", "postnet_chans", "postnet_filts",
-        "dropout_rate", "zoneout_rate", "reduction_factor",
-    ]  # fmt: skip
-    sizes = {name: getattr(config, name) for name in names}
+    sizes = config.sizes()
+    looks = [sizes.pop(name) for name in ("adim", "aconv_chans", "aconv_filts")]
+    attention = AttLoc(config.memory_dim, config.dunits, *looks)
     return Decoder(idim=config.memory_dim, odim=config.n_mels, att=attention, **sizes)
 
 

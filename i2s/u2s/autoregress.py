@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -20,8 +20,41 @@ from espnet.nets.pytorch_backend.tacotron2.encoder import Encoder
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
+from i2s.errors import UserError
+from i2s.train.fit import TrainConfig
+
 # ESPnet's attention says so, on the root logger, at every batch.
 logging.getLogger().addFilter(lambda record: not str(record.msg).startswith("Using make_pad_mask with a list"))
+
+
+@dataclass(frozen=True)
+class DecoderConfig(TrainConfig):
+    """Sizes of the decoder, named as in ESPnet; the defaults are Tacotron 2's (Shen et al. 2018)."""
+
+    adim: int = 128
+    aconv_chans: int = 32
+    aconv_filts: int = 15
+    dlayers: int = 2
+    dunits: int = 1024
+    prenet_layers: int = 2
+    prenet_units: int = 256
+    postnet_layers: int = 5
+    postnet_chans: int = 512
+    postnet_filts: int = 5
+    reduction_factor: int = 1  # frames a decoder step
+    dropout_rate: float = 0.5
+    zoneout_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("prenet_layers", "reduction_factor"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+
+    def sizes(self) -> dict[str, Any]:
+        """All of these by name."""
+        own = {field.name for field in fields(DecoderConfig)} - {field.name for field in fields(TrainConfig)}
+        return {name: getattr(self, name) for name in own}
 
 
 @dataclass(frozen=True)

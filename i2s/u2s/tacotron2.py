@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from i2s import espnet_model
 from i2s.errors import UserError
 from i2s.files import write_text
 from i2s.train.fit import TrainConfig
@@ -33,7 +34,7 @@ MAX_BACK = 2  # units that the attention may fall back without being called lost
 
 
 @dataclass(frozen=True)
-class Tacotron2Config(TrainConfig):
+class Tacotron2Config(autoregress.DecoderConfig):
     """Sizes as ESPnet names them; the defaults are the paper's."""
 
     embed_dim: int = 512
@@ -42,19 +43,7 @@ class Tacotron2Config(TrainConfig):
     econv_layers: int = 3
     econv_chans: int = 512
     econv_filts: int = 5
-    adim: int = 128
-    aconv_chans: int = 32
-    aconv_filts: int = 15
-    dlayers: int = 2
-    dunits: int = 1024
-    prenet_layers: int = 2
-    prenet_units: int = 256
-    postnet_layers: int = 5
-    postnet_chans: int = 512
-    postnet_filts: int = 5
     reduction_factor: int = 2  # frames a decoder step
-    dropout_rate: float = 0.5
-    zoneout_rate: float = 0.1
     bce_pos_weight: float = 5.0  # of the stop among all the frames that are none
     attention_weight: float = 1.0  # of the supervision of the attention; 0: none
     max_frames: int = 0  # of a batch, padding included; 0: no bound
@@ -75,7 +64,8 @@ class Tacotron2Model(UnitToSpeech):
 
     def __init__(self, config: Tacotron2Config, size: int, n_mels: int):
         super().__init__(size, n_mels)
-        from espnet2.tts.tacotron2 import Tacotron2
+        with espnet_model.quiet():
+            from espnet2.tts.tacotron2 import Tacotron2
 
         if len(config.attention_window) not in (0, 2):
             raise UserError(f"attention_window: expected two numbers or none, got {list(config.attention_window)}")
@@ -165,13 +155,9 @@ class Tacotron2Model(UnitToSpeech):
 
 def espnet_sizes(config: Tacotron2Config) -> dict[str, Any]:
     """The arguments of ESPnet's Tacotron2."""
-    names = [
-        "embed_dim", "elayers", "eunits", "econv_layers", "econv_chans", "econv_filts", "adim", "aconv_chans",
-        "aconv_filts", "dlayers", "dunits", "prenet_layers", "prenet_units", "postnet_layers", "postnet_chans",
-        "postnet_filts", "reduction_factor", "dropout_rate", "zoneout_rate", "bce_pos_weight",
-    ]  # fmt: skip
+    names = ["embed_dim", "elayers", "eunits", "econv_layers", "econv_chans", "econv_filts", "bce_pos_weight"]
     # ESPnet's own guide for the attention is a diagonal; the run lengths tell more.
-    return {**{name: getattr(config, name) for name in names}, "use_guided_attn_loss": False}
+    return {**config.sizes(), **{name: getattr(config, name) for name in names}, "use_guided_attn_loss": False}
 
 
 def load_espnet(model: Tacotron2Model, path: Path) -> None:
