@@ -312,7 +312,7 @@ def test_attention_that_tells_nothing_apart_is_told() -> None:
 # blocks from a codebook
 
 
-BLOCKS = {"codes": 5, "reduction_factor": 3, "sampling_floor": 1.0, "d_model": 8, "layers": 2, "heads": 2, "d_ff": 16}
+BLOCKS = {"codes": 5, "reduction_factor": 3, "d_model": 8, "layers": 2, "heads": 2, "d_ff": 16}
 
 
 def test_codes_stand_for_blocks() -> None:
@@ -402,11 +402,6 @@ def test_with_a_codebook_one_answer_is_chosen_without_their_mean_is_drawn() -> N
         return float((answers[:, 0] - said[0]).abs().mean(-1).min())
 
     assert distance(**{**BLOCKS, "codes": 2}) < 0.5 < 1.5 < distance()
-
-
-def test_a_codebook_goes_without_scheduled_sampling() -> None:
-    with pytest.raises(UserError, match="scheduled sampling"):
-        SasConfig(codes=10)
 
 
 def test_a_codebook_needs_as_many_blocks() -> None:

@@ -57,7 +57,8 @@ class SasConfig(autoregress.DecoderConfig):
     memory_dim: int = 512  # second; what the decoder attends to
     positions_2d: bool = False  # learned row and column embeddings, where the features have a grid
     feature_dropout: float = 0.0
-    # in place of Tacotron 2's decoder: a Transformer (i2s.sas.blocks), with the dropout and post-net from above
+    # In place of Tacotron 2's decoder: a Transformer (i2s.sas.blocks). Of that decoder's options it heeds dropout_rate,
+    # reduction_factor and the post-net's; it has no use for stop_weight, scheduled sampling and those of synthesis.
     codes: int = 0  # blocks of `reduction_factor` frames that it chooses from; 0: the paper's decoder
     d_model: int = 256
     layers: int = 4
@@ -84,9 +85,8 @@ class SasConfig(autoregress.DecoderConfig):
             raise UserError(f"sampling_floor={self.sampling_floor}: a share, from 0 to 1")
         if not 0 <= self.feature_dropout < 1:
             raise UserError(f"feature_dropout={self.feature_dropout}: must be at least 0 and below 1")
-        if self.codes < 0 or (self.codes and self.sampling_decay and self.sampling_floor < 1):
-            raise UserError(f"codes={self.codes}: must be at least 0, and goes without scheduled sampling "
-                            "(sampling_floor=1)")  # fmt: skip
+        if self.codes < 0:
+            raise UserError(f"codes={self.codes}: must be at least 0")
 
 
 class Images(NamedTuple):
