@@ -317,6 +317,11 @@ def test_best_constant_is_the_best_of_all_captions() -> None:
     assert product[best_constant(references)] >= 0.98 * max(product.values())
 
 
+def test_a_constant_is_found_among_captions_shorter_than_the_longest_n_gram() -> None:
+    assert best_constant([["a"], ["a", "b a"]]) in ("a", "b a")
+    assert best_constant([["a", "a"]], [["a"], ["a b c d e"]]) == "a"
+
+
 def test_the_constant_is_chosen_on_dev() -> None:
     train = captions(60, 5, 7)
     wanted = best_constant(train)

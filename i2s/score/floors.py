@@ -90,9 +90,10 @@ def _constant_ciders(references: References, captions: np.ndarray) -> np.ndarray
     total = np.zeros((len(captions), int(lengths.max()) + 1))
     for table, (weights, _, norms) in zip(references.grams, references.vectors, strict=True):
         unit = weights / np.maximum(norms[table.owner], 1e-300)
-        vectors = csr_array((unit, (table.owner, table.gram)), shape=(len(lengths), max(1, len(table.keys))))
-        by_length = csr_array((unit * shares[table.owner], (table.gram, lengths[table.owner])))
-        by_length.resize(vectors.shape[1], total.shape[1])
+        grams = max(1, len(table.keys))
+        vectors = csr_array((unit, (table.owner, table.gram)), shape=(len(lengths), grams))
+        summed = (unit * shares[table.owner], (table.gram, lengths[table.owner]))
+        by_length = csr_array(summed, shape=(grams, total.shape[1]))
         total += (vectors[captions] @ by_length).toarray()
     differences = lengths[captions, None] - np.arange(total.shape[1])
     return (total * np.exp(-(differences**2) / (2 * 6.0**2))).sum(1)
