@@ -7,6 +7,7 @@ The first job also writes SYSTEM_DIR/manifest.json.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from i2s import sas
@@ -23,6 +24,8 @@ from i2s.modeldir import load_manifest
 from i2s.progress import batches
 from i2s.system import save_system
 from i2s.vocoder.speak import add_options, write_speech
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -43,7 +46,7 @@ def main() -> None:
     search = load_config(SearchConfig, None, args.search)
     model = sas.load(args.model)
     if args.search and not model.config.codes:
-        raise UserError(f"--search {' '.join(args.search)}: {args.model} has no blocks to choose from (codes=0)")
+        log.info("--search is not used: %s has no blocks to choose from (codes=0)", args.model)
     if args.job[0] == 1:
         models = {"sas": args.model}
         save_system(args.system, models, args.vocoder, args.vocoder_weights, args.image_weights, to_dict(search))
