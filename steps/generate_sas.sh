@@ -30,8 +30,8 @@ out=$system/$(basename "$data")
 
 inputs=("$data/image_feats.scp" "$data/image_feats.json" "$model/manifest.json")
 if [ -f "$data/image_regions.scp" ]; then inputs+=("$data/image_regions.scp"); fi
-stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights search=$search_args" \
-  "${inputs[@]}"
+stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights \
+search=$search_args" "${inputs[@]}"
 stamp_holds "$out/wav.scp" "$out/attention.scp" "$system/manifest.json" && exit 0
 stamp_begin || clear_speech "$out"
 # shellcheck disable=SC2086 # commands and options of several words

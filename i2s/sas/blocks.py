@@ -36,9 +36,9 @@ class BlockDecoder(nn.Module):
 
     blocks: Tensor
 
-    def __init__(self, odim: int, ratio: int, label_smoothing: float, chooser: TransformerConfig, postnet: Postnet):
+    def __init__(self, odim: int, ratio: int, chooser: TransformerConfig, postnet: Postnet):
         super().__init__()
-        self.odim, self.ratio, self.label_smoothing = odim, ratio, label_smoothing
+        self.odim, self.ratio = odim, ratio
         self.chooser = TransformerModel(chooser)
         self.postnet = postnet  # of blocks: ratio * odim channels
         self.register_buffer("blocks", torch.zeros(chooser.pieces, ratio * odim))
@@ -65,7 +65,7 @@ class BlockDecoder(nn.Module):
         targets = F.pad(codes.masked_fill(~inside, -1), (0, 1), value=-1).scatter(1, steps[:, None], edge)
         inputs = F.pad(codes, (1, 0), value=edge)
         logits, _ = self.chooser(Batch(memory, None if mask.all() else mask, rows, inputs, targets))
-        smoothing = self.label_smoothing if self.training else 0.0
+        smoothing = self.chooser.config.label_smoothing if self.training else 0.0
         code = F.cross_entropy(logits.float(), targets[targets >= 0], label_smoothing=smoothing)
         drawn = self.draw(codes, steps).float()
         inside = frame_mask(steps * self.ratio, drawn.shape[1])

@@ -85,8 +85,12 @@ class SasConfig(autoregress.DecoderConfig):
             raise UserError(f"sampling_floor={self.sampling_floor}: a share, from 0 to 1")
         if not 0 <= self.feature_dropout < 1:
             raise UserError(f"feature_dropout={self.feature_dropout}: must be at least 0 and below 1")
+        if self.prenet_layers < 1:
+            raise UserError(f"prenet_layers={self.prenet_layers}: must be at least 1")
         if self.codes < 0:
             raise UserError(f"codes={self.codes}: must be at least 0")
+        if self.codes and self.postnet_layers < 1:
+            raise UserError(f"postnet_layers={self.postnet_layers}: must be at least 1 with codes={self.codes}")
 
 
 class Images(NamedTuple):
@@ -299,10 +303,11 @@ def block_decoder(config: SasConfig) -> BlockDecoder:
     chooser = TransformerConfig(
         pieces=config.codes, feature_dim=config.memory_dim, positions_2d=False, d_model=config.d_model,
         layers=config.layers, heads=config.heads, d_ff=config.d_ff, dropout=config.dropout_rate, feature_dropout=0.0,
+        label_smoothing=config.label_smoothing,
     )  # fmt: skip
     layers, channels, taps = config.postnet_layers, config.postnet_chans, config.postnet_filts
     postnet = Postnet(0, ratio * config.n_mels, layers, channels, taps, config.dropout_rate)
-    return BlockDecoder(config.n_mels, ratio, config.label_smoothing, chooser, postnet)
+    return BlockDecoder(config.n_mels, ratio, chooser, postnet)
 
 
 def is_flat(attention: np.ndarray) -> bool:

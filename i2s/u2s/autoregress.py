@@ -47,9 +47,8 @@ class DecoderConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("prenet_layers", "reduction_factor"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.reduction_factor < 1:
+            raise UserError(f"reduction_factor={self.reduction_factor}: must be at least 1")
 
     def sizes(self) -> dict[str, Any]:
         """All of these by name."""
@@ -182,8 +181,8 @@ def decode(decoder: Decoder, memory: torch.Tensor, mask: torch.Tensor, options: 
 
 @contextmanager
 def masked_postnet(postnet: Postnet | None, lengths: torch.Tensor) -> Iterator[None]:
-    """Within the block ESPnet's post-net, as its decoder calls it in training, runs as it does in `decode`: what was
-    drawn behind the lengths (B,) is zeroed before each layer, whose convolution else carries it into the end.
+    """Within the block ESPnet's post-net runs on each of a batch as if it were alone: what was drawn behind the lengths
+    (B,) is zeroed before each layer, whose convolution else carries it into the end.
     """
 
     def mask(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
@@ -253,11 +252,8 @@ def _postnet(decoder: Decoder, outs: Sequence[torch.Tensor]) -> list[torch.Tenso
     before = pad_sequence([frames.T for frames in outs], batch_first=True).transpose(1, 2)
     after = before
     if decoder.postnet is not None:
-        mask = (torch.arange(before.shape[2], device=before.device) < lengths[:, None])[:, None]
-        residual = before
-        for layer in decoder.postnet.postnet:
-            residual = layer(residual) * mask
-        after = before + residual
+        with masked_postnet(decoder.postnet, lengths):
+            after = before + decoder.postnet(before)
     if decoder.output_activation_fn is not None:
         after = decoder.output_activation_fn(after)
     return [frames.T[:length] for frames, length in zip(after, lengths.tolist(), strict=True)]
