@@ -10,7 +10,7 @@ help_message="Usage: steps/train_i2u.sh [options] DATA_DIR UNIT_DIR MODEL_DIR
 Train a model that says in the units of UNIT_DIR what an image shows, on DATA_DIR/{train,dev}/{utt2image,
 image_feats.scp} and UNIT_DIR/{train,dev}/units. No text is read. Writes MODEL_DIR/{config.yaml,bpe.model,checkpoints/,
 tensorboard/,train.log,manifest.json}. A run that was stopped goes on from its last epoch.
-  --i2u NAME                   transformer or sat (default $i2u)
+  --i2u NAME                   transformer, sat or xnmt (default $i2u)
   --config FILE                yaml with the model's options (default conf/i2u_NAME.yaml)
   --overrides 'key=value ...'  in place of single options of the file
   --ngpu N                     GPUs (default $ngpu: train on the CPU)

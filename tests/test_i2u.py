@@ -1,4 +1,4 @@
-"""Image to unit: search against brute force, both models, data, training from a folder and loading from one."""
+"""Image to unit: search against brute force, all models, data, training from a folder and loading from one."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from i2s.i2u.inference import ImageToUnits
 from i2s.i2u.sat import SatConfig, ShowAttendTell
 from i2s.i2u.search import Found, SearchConfig, search
 from i2s.i2u.transformer import TransformerConfig, TransformerModel
+from i2s.i2u.xnmt import Xnmt, XnmtConfig, read
 from i2s.modeldir import save_manifest
 from i2s.units.bpe import UnitBpe
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("transformer", "sat")
+MODELS = ("transformer", "sat", "xnmt")
 
 
 def small_model(name: str, pieces: int = 3, seed: int = 0, sharp: float = 4.0) -> ImageToUnitModel:
@@ -45,13 +46,20 @@ def small_model(name: str, pieces: int = 3, seed: int = 0, sharp: float = 4.0) -
                 pieces=pieces, feature_dim=6, grid=(2, 2), d_model=16, layers=2, heads=2, d_ff=32, encoder_layers=1
             )
         )
-    else:
+    elif name == "sat":
         model = ShowAttendTell(SatConfig(pieces=pieces, feature_dim=6, embed_dim=8, hidden_dim=8, attention_dim=8))
+    else:
+        model = Xnmt(small_xnmt(pieces))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
-                parameter.mul_(sharp if name == "sat" else sharp / 2)
+                parameter.mul_(sharp / 2 if name == "transformer" else sharp)
     return model.eval()
+
+
+def small_xnmt(pieces: int, **others: int) -> XnmtConfig:
+    sizes = {"encoder_dim": 8, "embed_dim": 8, "hidden_dim": 8, "attention_dim": 8, "mlp_dim": 16, **others}
+    return XnmtConfig(pieces=pieces, feature_dim=6, **sizes)
 
 
 def random_features(images: int, seed: int = 0, positions: int = 4) -> torch.Tensor:
@@ -250,6 +258,47 @@ def test_doubly_stochastic_penalty():
     assert model(mixed)[1].item() == pytest.approx((0 + 0.25) / 2, abs=1e-6)
 
 
+def test_the_encoder_reads_positions_both_ways_and_stops_at_padding():
+    """Against the equations of an LSTM (Hochreiter & Schmidhuber 1997, with forget gates), written out."""
+    torch.manual_seed(0)
+    layer, x = torch.nn.LSTM(6, 4, batch_first=True, bidirectional=True), random_features(2, positions=5)
+    mask = torch.arange(5) < torch.tensor([5, 3])[:, None]
+    out, cells = read(layer, x, mask)
+    for image, length in ((0, 5), (1, 3)):
+        for way, suffix in ((slice(0, 4), ""), (slice(4, 8), "_reverse")):
+            w, u, b, c = (getattr(layer, f"{n}_l0{suffix}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            hidden, cell = torch.zeros(4), torch.zeros(4)
+            for at in range(length) if not suffix else range(length - 1, -1, -1):
+                enter, forget, new, emit = (w @ x[image, at] + b + u @ hidden + c).chunk(4)
+                cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
+                hidden = emit.sigmoid() * cell.tanh()
+                torch.testing.assert_close(out[image, at, way], hidden)
+            torch.testing.assert_close(cells[image, way], cell)
+    assert not out[1, 3:].any()
+    torch.testing.assert_close(read(layer, x[1:, :3], None)[0], out[1:, :3])
+
+
+def test_a_pyramid_halves_the_positions_and_shows_attention_over_all():
+    torch.manual_seed(0)
+    model = Xnmt(small_xnmt(5, pyramid=2)).eval()
+    state = model.start(random_features(2, positions=8), None, 3)
+    assert state.features.shape == (2, 2, 8)
+    _, attention, _ = model.step(torch.full((2, 3), model.edge), state)
+    assert attention.shape == (2, 3, 8)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3))
+    torch.testing.assert_close(attention[..., :4], attention[..., :1].expand(-1, -1, 4))
+    with pytest.raises(UserError, match=r"pyramid=2: it joins positions by 4, but these images have 6; use"):
+        model.start(random_features(1, positions=6), None, 1)
+    with pytest.raises(UserError, match="have 8 or fewer"):
+        model.start(random_features(1, positions=8), torch.ones(1, 8, dtype=torch.bool), 1)
+
+
+def test_impossible_sizes_of_xnmt():
+    for options in ({"encoder_dim": 7}, {"pyramid": -1}):
+        with pytest.raises(UserError, match="must be"):
+            small_xnmt(5, **options)
+
+
 # ---- from folders
 
 
@@ -283,6 +332,7 @@ def corpus(tmp_path) -> Path:
 TINY = {
     "transformer": ["d_model=16", "layers=1", "heads=2", "d_ff=32", "dropout=0", "lr=0.01", "feature_dropout=0"],
     "sat": ["embed_dim=16", "hidden_dim=16", "attention_dim=16", "dropout=0.1", "lr=0.02"],
+    "xnmt": ["encoder_dim=16", "embed_dim=16", "hidden_dim=16", "attention_dim=16", "mlp_dim=32", "lr=0.02"],
 }
 
 
@@ -293,7 +343,7 @@ def train(corpus: Path, monkeypatch, *options: str, name: str = "transformer", m
     return corpus / model
 
 
-@pytest.mark.parametrize("name, bpe", [("transformer", True), ("sat", False)])
+@pytest.mark.parametrize("name, bpe", [("transformer", True), ("sat", False), ("xnmt", False)])
 def test_learns_and_speaks_from_its_folder(corpus, monkeypatch, name, bpe):
     if not bpe:
         manifest = json.loads((corpus / "units/manifest.json").read_text())

@@ -15,6 +15,7 @@ IMAGE_TO_UNIT = Registry(
     {
         "transformer": Part("i2s.i2u.transformer:TransformerModel", "Transformer decoder over image features"),
         "sat": Part("i2s.i2u.sat:ShowAttendTell", "Show, Attend and Tell: LSTM with soft attention (the reference)"),
+        "xnmt": Part("i2s.i2u.xnmt:Xnmt", "BiLSTM, attention by an MLP, LSTM (Hasegawa-Johnson et al. 2017)"),
     },
 )
 

@@ -14,7 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from i2s.i2u.base import Batch, Dropout, ImageToUnitConfig, ImageToUnitModel
+from i2s.i2u.base import Dropout, ImageToUnitConfig
+from i2s.i2u.recurrent import RecurrentModel, State
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,7 @@ class SatConfig(ImageToUnitConfig):
     label_smoothing: float = 0.0
 
 
-@dataclass(frozen=True)
-class State:
-    """B images with K beams at one step."""
-
-    features: Tensor  # (B, L, D)
-    keys: Tensor  # (B, L, A)
-    mask: Tensor | None  # (B, L)
-    hidden: Tensor  # (B, K, H)
-    cell: Tensor  # (B, K, H)
-
-
-class ShowAttendTell(ImageToUnitModel):
+class ShowAttendTell(RecurrentModel):
     config_class = SatConfig
     config: SatConfig
 
@@ -71,44 +61,20 @@ class ShowAttendTell(ImageToUnitModel):
             features = features * mask[..., None]
             mean = features.sum(1) / mask.sum(1, keepdim=True)
         hidden, cell = torch.tanh(self.first(mean))[:, None].expand(-1, beams, -1).chunk(2, -1)
-        return State(features, self.key(features), mask, hidden, cell)
+        nothing = mean[:, None].expand(-1, beams, -1)
+        return State(features, self.key(features), mask, hidden, cell, nothing)
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        embedded = self.embed(tokens)
-        context, attention, state = self._advance(self.lstm_embed(self.dropout(embedded)), state)
-        return self._logits(embedded, state.hidden, context), attention, state
+    def inputs(self, embedded: Tensor) -> Tensor:
+        """The share of the LSTM's gates (B, T, 4 H)."""
+        return self.lstm_embed(self.dropout(embedded))
 
-    def reorder(self, state: State, index: Tensor) -> State:
-        beams = state.hidden.shape[1]
-        items = index[:, 0] // beams
-        rows = index - items[:, None] * beams
-        batch = items[:, None]
-        state = replace(state, hidden=state.hidden[batch, rows], cell=state.cell[batch, rows])
-        if len(index) == len(state.features):
-            return state
-        mask = None if state.mask is None else state.mask[items]
-        return replace(state, features=state.features[items], keys=state.keys[items], mask=mask)
+    def penalty(self, attention: Tensor, valid: Tensor, mask: Tensor | None) -> Tensor:
+        """Doubly stochastic attention: over a whole caption, each position should be looked at equally."""
+        looked = (attention * valid[..., None]).sum(1)  # (B, L)
+        squares = (1 - looked) ** 2
+        return self.config.doubly_stochastic * (squares.mean() if mask is None else squares[mask].mean())
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        mask = None if batch.mask is None else batch.mask[batch.images]
-        state = self.start(batch.features[batch.images], mask, beams=1)
-        embedded = self.embed(batch.inputs)
-        inputs = self.lstm_embed(self.dropout(embedded))
-        hidden, contexts, attentions = [], [], []
-        for time in range(batch.inputs.shape[1]):
-            context, attention, state = self._advance(inputs[:, time, None], state)
-            hidden.append(state.hidden)
-            contexts.append(context)
-            attentions.append(attention)
-        valid = batch.targets >= 0
-        logits = self._logits(embedded[valid], torch.cat(hidden, 1)[valid], torch.cat(contexts, 1)[valid])
-        looked = (torch.cat(attentions, 1) * valid[..., None]).sum(1)  # (B, L)
-        penalty = (1 - looked) ** 2
-        penalty = penalty.mean() if mask is None else penalty[mask].mean()
-        return logits, self.config.doubly_stochastic * penalty
-
-    def _advance(self, inputs: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """One LSTM step of (B, K, 4 H) inputs: context (B, K, D), attention (B, K, L), state."""
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         scores = self.energy(torch.tanh(state.keys[:, None] + self.query(state.hidden)[:, :, None])).squeeze(-1)
         if state.mask is not None:
             scores = scores.masked_fill(~state.mask[:, None], -math.inf)
@@ -118,9 +84,9 @@ class ShowAttendTell(ImageToUnitModel):
         enter, forget, emit, new = gates.float().chunk(4, -1)
         cell = torch.sigmoid(forget) * state.cell + torch.sigmoid(enter) * torch.tanh(new)
         hidden = torch.sigmoid(emit) * torch.tanh(cell)
-        return context, attention, replace(state, hidden=hidden, cell=cell)
+        return attention, replace(state, hidden=hidden, cell=cell, context=context)
 
-    def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
+    def logits(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """Deep output: L_o (E y + L_h h + L_z z), as in Xu et al., equation 7, with a tanh."""
         deep = torch.tanh(embedded + self.out_hidden(self.dropout(hidden)) + self.out_context(context))
         return self.out(self.dropout(deep))
