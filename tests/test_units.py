@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from i2s.archive import Matrices, write_ark
 from i2s.config import to_dict
+from i2s.corpus.ctm import Interval
 from i2s.corpus.tables import read_int_table
 from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig
@@ -26,7 +27,7 @@ from i2s.units.kmeans import KMeans, cluster, sample
 from i2s.units.project import discriminant, standardise, with_context
 from i2s.units.runs import collapse, expand
 from i2s.units.smooth import segment
-from i2s.units.stats import entropy, phone_stats, unit_stats
+from i2s.units.stats import boundary_stats, entropy, phone_stats, unit_stats
 
 ROOT = Path(__file__).resolve().parents[1]
 K = 30
@@ -278,37 +279,35 @@ def test_statistics_of_a_case_done_by_hand() -> None:
 
 
 def test_phone_agreement() -> None:
+    def phones(*ends: tuple[str, float]) -> dict[str, list[Interval]]:
+        begins = [0.0, *(end for _, end in ends)]
+        return {"a": [Interval(p, begin, end) for begin, (p, end) in zip(begins, ends, strict=False)]}
+
     units, durations = {"a": [0, 1, 2, 3]}, {"a": [5, 5, 5, 5]}
-    same = phone_stats(units, durations, {"a": ["p"] * 5 + ["q"] * 5 + ["r"] * 5 + ["s"] * 5})
+    same = phone_stats(units, durations, phones(("p", 0.5), ("q", 1.0), ("r", 1.5), ("s", 2.0)), 0.1)
     assert same["purity"] == same["phone_purity"] == 1
     assert same["nmi"] == pytest.approx(1)
     assert same["units_per_phone"] == 1
-    split = phone_stats(units, durations, {"a": ["p"] * 10 + ["q"] * 10})
+    assert same["boundaries"] == {"precision": 1, "recall": 1, "f": 1, "r_value": 1}
+    split = phone_stats(units, durations, phones(("p", 1.0), ("q", 2.0)), 0.1)
     assert (split["purity"], split["phone_purity"], split["units_per_phone"]) == (1, 0.5, 2)
-    assert phone_stats(units, durations, {"a": ["p", "q"] * 10})["nmi"] < 0.1
+    assert (split["boundaries"]["precision"], split["boundaries"]["recall"]) == (pytest.approx(1 / 3), 1)
+    alternating = phones(*((p, (i + 1) / 10) for i, p in enumerate(["p", "q"] * 10)))
+    assert phone_stats(units, durations, alternating, 0.1)["nmi"] < 0.1
 
 
-def test_phone_alignment_of_real_speech() -> None:
-    from i2s.units.phones import PhoneAligner, frame_labels
+def test_boundaries_are_hit_once_and_within_the_tolerance() -> None:
+    def stats(found: list[float], true: list[float]) -> dict[str, float]:
+        return boundary_stats([np.array(found)], [np.array(true)])
 
-    wav, rate = spoken("a brown dog runs")
-    aligner = PhoneAligner()
-    phones = aligner.align(wav, rate, "A brown dog runs .")
-    assert phones is not None
-    assert [p for p, _, _ in phones if p != "SIL"] == ["AH", "B", "R", "AW", "N", "D", "AO", "G", "R", "AH", "N", "Z"]
-    assert abs(phones[-1][2] - len(wav) / rate) < 0.1
-    frames = int(len(wav) / rate / 0.01)
-    labels = frame_labels(phones, frames, 0.01)
-    assert len(labels) == frames
-    assert (labels[0], labels[-1]) == ("SIL", "SIL")
-    assert aligner.align(wav, rate, "a qwxyzzy runs") is None
-    assert aligner.align(wav, rate, "...") is None
-
-
-def spoken(text: str) -> tuple[np.ndarray, int]:
-    from hibari import Hibari
-
-    return np.asarray(Hibari()(text, seed=0), np.float32), 24000
+    assert stats([0.10, 0.31], [0.12, 0.30])["f"] == 1
+    assert stats([0.10], [0.1201])["f"] == 0
+    twice = stats([0.29, 0.30, 0.31], [0.30])
+    assert (twice["precision"], twice["recall"]) == (pytest.approx(1 / 3), 1)
+    assert stats([0.28, 0.30], [0.30, 0.32])["recall"] == 1  # the first takes 0.30, so that the second can take 0.32
+    every = stats([i / 50 for i in range(1, 50)], [0.2, 0.5, 0.8])
+    assert every["recall"] == 1 and every["r_value"] < 0 < stats([0.2, 0.5], [0.2, 0.5, 0.8])["r_value"]
+    assert stats([], [])["f"] == 0
 
 
 # --- the stage -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ of units with phones, found by forced alignment: phones.json. Without that optio
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -75,28 +76,27 @@ def table(stats: dict[str, dict[str, Any]]) -> str:
 
 
 def against_phones(inventory: UnitInventory, data: Path, utterances: int) -> None:
-    from i2s.units.phones import PhoneAligner, frame_labels
+    from i2s.units.phones import Aligner, Unalignable
 
     units = read_int_table(inventory.folder / data.name / "units")
     durations = read_int_table(inventory.folder / data.name / "unit_durations")
     text, wavs = read_table(data / "text"), read_table(data / "wav.scp")
-    aligner, labels = PhoneAligner(), {}
+    aligner, phones = Aligner(), {}
     keys = [key for key in text if key in units and key in wavs]
     chosen = np.random.default_rng(0).permutation(len(keys))[:utterances]
     for key in track([keys[i] for i in sorted(chosen)], "aligning phones", unit="utt"):
-        phones = aligner.align(*read_wav(wavs[key]), text[key])
-        if phones:
-            labels[key] = frame_labels(phones, sum(durations[key]), inventory.manifest["frame_shift"])
-    if not labels:
+        with contextlib.suppress(Unalignable):
+            phones[key] = aligner.align(*read_wav(wavs[key]), text[key]).phones
+    if not phones:
         log.warning("%s: no utterance could be aligned with its text (only English can); phones are left out", data)
         return
-    stats = phone_stats(units, durations, labels)
+    stats = phone_stats(units, durations, phones, inventory.manifest["frame_shift"])
     plot_phones(stats, inventory.folder)
     save(inventory.folder / "phones.json", stats)
     print(
-        f"against phones of {len(labels)} utterances: purity {100 * stats['purity']:.1f} %, "
+        f"against phones of {len(phones)} utterances: purity {100 * stats['purity']:.1f} %, "
         f"phone purity {100 * stats['phone_purity']:.1f} %, NMI {stats['nmi']:.3f}, "
-        f"{stats['units_per_phone']:.2f} units a phone"
+        f"{stats['units_per_phone']:.2f} units a phone, boundaries (20 ms): F {100 * stats['boundaries']['f']:.1f} %"
     )
 
 

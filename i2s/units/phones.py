@@ -1,55 +1,114 @@
-"""Phone labels of frames, by forced alignment with pocketsphinx: English only, and only to judge units with."""
+"""Words and phones with their times, by pocketsphinx: aligned with a text, or recognised without one.
+
+Its English models come with it; models of other languages are folders of the same kind.
+"""
 
 from __future__ import annotations
 
-from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pocketsphinx
-from scipy.signal import resample_poly
 
+from i2s.asr import audible, pcm16, resample
+from i2s.corpus.ctm import SILENCE, Interval
+from i2s.errors import UserError
 from i2s.score.text import words
 
-_RATE, _HOP = 16000, 0.01  # of pocketsphinx's English model
+_RATE, _HOP = 16000, 0.01  # Hz, and seconds a frame, of pocketsphinx's models
 
 
-class PhoneAligner:
-    """Aligns an utterance with its words. The dictionary is pocketsphinx's own."""
+class Unalignable(UserError):
+    """An utterance cannot be aligned with its text."""
 
-    def __init__(self) -> None:
-        self._decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", backtrace=False)
 
-    def align(self, wav: np.ndarray, sample_rate: int, text: str) -> list[tuple[str, float, float]] | None:
-        """Phones (without stress) with their begin and end in seconds; silence is SIL.
+class Alignment(NamedTuple):
+    """What was said when; silence is SIL in both, noises are silence, phones are without stress."""
 
-        None where a word is not in the dictionary or no alignment is found.
-        """
+    words: list[Interval]
+    phones: list[Interval]
+
+
+class Aligner:
+    """Forced alignment. `lexicon`: pronunciations in the form of the CMU dictionary, default: that of English; `model`:
+    the folder of an acoustic model for its phones. Raises UserError where one is missing or cannot be read."""
+
+    def __init__(self, lexicon: str = "", model: str = ""):
+        # Without a search for the best path through the words' lattice, which leaves words too few frames for their
+        # phones: every fourth utterance would fail.
+        self._decoder = decoder(lexicon, model, lm=None, bestpath=False)
+
+    def align(self, wav: np.ndarray, sample_rate: int, text: str) -> Alignment:
+        """Align float32 (N,) with its words. Raises Unalignable for a word that the lexicon lacks, a text without any
+        word, and where no alignment is found."""
         spoken = words(text)
-        if not spoken or any(self._decoder.lookup_word(word) is None for word in spoken):
-            return None
-        ratio = Fraction(_RATE, sample_rate)
-        audio = resample_poly(wav, ratio.numerator, ratio.denominator)
-        samples = (np.clip(audio, -1, 1) * 32767).astype(np.int16).tobytes()
+        missing = sorted({word for word in spoken if self._decoder.lookup_word(word) is None})
+        if missing:
+            raise Unalignable(f"not in the lexicon: {', '.join(missing)}")
+        if not spoken:
+            raise Unalignable("there is no word to align with")
+        if not audible(wav, sample_rate):
+            raise Unalignable("there is nothing to hear")
+        audio = pcm16(resample(wav, sample_rate, _RATE))
         self._decoder.set_align_text(" ".join(spoken))
         try:
-            self._pass(samples)
+            run(self._decoder, audio)
             self._decoder.set_alignment()  # the second pass goes from words to phones
-            self._pass(samples)
+            run(self._decoder, audio)
+            found = self._decoder.get_alignment()
         except RuntimeError:
-            return None
-        alignment = self._decoder.get_alignment()
-        if alignment is None:
-            return None
-        return [(p.name, p.start * _HOP, (p.start + p.duration) * _HOP) for p in alignment.phones()]
-
-    def _pass(self, samples: bytes) -> None:
-        self._decoder.start_utt()
-        self._decoder.process_raw(samples, full_utt=True)
-        self._decoder.end_utt()
+            found = None
+        if found is None:
+            raise Unalignable(f"no alignment of {len(wav) / sample_rate:.2f} s with {len(spoken)} words was found")
+        return Alignment(intervals(found.words()), intervals(found.phones()))
 
 
-def frame_labels(phones: list[tuple[str, float, float]], frames: int, frame_shift: float) -> list[str]:
-    """The phone at the middle of each frame; frames beyond the last phone get its name."""
-    ends = np.array([end for _, _, end in phones])
-    middles = (np.arange(frames) + 0.5) * frame_shift
-    return [phones[i][0] for i in np.minimum(np.searchsorted(ends, middles, side="right"), len(phones) - 1)]
+class PhoneRecogniser:
+    """A recogniser of phones in any order, under a phone n-gram: it knows no words, and no text is read.
+
+    `model`: the folder of an acoustic model, default: English; `phone_lm`: a language model of its phones.
+    """
+
+    def __init__(self, model: str = "", phone_lm: str = ""):
+        phone_lm = phone_lm or pocketsphinx.get_model_path("en-us/en-us-phone.lm.bin")
+        self._decoder = decoder("", model, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-20)
+
+    def recognise(self, wav: np.ndarray, sample_rate: int) -> list[Interval]:
+        """The phones of float32 (N,). Raises Unalignable where there is nothing to hear, or nothing is recognised."""
+        if not audible(wav, sample_rate):
+            raise Unalignable("there is nothing to hear")
+        run(self._decoder, pcm16(resample(wav, sample_rate, _RATE)))
+        heard = [(s.word, s.start_frame, s.end_frame + 1) for s in self._decoder.seg() or ()]
+        if not heard:
+            raise Unalignable(f"no phone was recognised in {len(wav) / sample_rate:.2f} s")
+        return [Interval(symbol(name), begin * _HOP, end * _HOP) for name, begin, end in heard]
+
+
+def decoder(lexicon: str, model: str, **options: Any) -> pocketsphinx.Decoder:
+    for path in (lexicon, model, str(options.get("allphone") or "")):
+        if path and not Path(path).exists():
+            raise UserError(f"{path}: no such file or folder")
+    files = {key: path for key, path in (("dict", lexicon), ("hmm", model)) if path}
+    try:
+        return pocketsphinx.Decoder(**files, **options, loglevel="FATAL")
+    except (RuntimeError, ValueError) as e:
+        raise UserError(f"pocketsphinx cannot read {' and '.join(files.values()) or 'its English model'}: {e}") from e
+
+
+def run(decoder: pocketsphinx.Decoder, pcm: bytes) -> None:
+    decoder.reinit_feat()  # else the noise estimate of earlier wavs changes what is heard in this one
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+
+
+def intervals(entries: Any) -> list[Interval]:
+    """Entries of a pocketsphinx alignment, but those without a duration: its marks of begin and end."""
+    return [Interval(symbol(e.name), e.start * _HOP, (e.start + e.duration) * _HOP) for e in entries if e.duration > 1]
+
+
+def symbol(name: str) -> str:
+    """`read(2)` as `read`; `<sil>`, `<s>`, `[NOISE]`, `+SPN+` as SIL."""
+    name = name.split("(", 1)[0] if not name.startswith("(") else name
+    return SILENCE if name[:1] in "<[+" or name == SILENCE else name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from i2s.corpus.ctm import SILENCE, Interval, frame_symbols
 from i2s.units.bpe import UnitBpe
 from i2s.units.runs import collapse, expand
 
@@ -66,23 +68,26 @@ def _rates(counts: np.ndarray, utterances: int, seconds: float) -> dict[str, flo
 
 
 def phone_stats(
-    units: Mapping[str, Sequence[int]], durations: Mapping[str, Sequence[int]], phones: Mapping[str, Sequence[str]]
+    units: Mapping[str, Sequence[int]],
+    durations: Mapping[str, Sequence[int]],
+    phones: Mapping[str, Sequence[Interval]],
+    frame_shift: float,
 ) -> dict[str, Any]:
-    """Agreement of units with a phone label a frame, over the utterances of `phones` (id to T labels).
+    """Agreement of units with aligned phones, over the utterances of `phones`.
 
-    purity: the share of frames that carry the commonest phone of their unit; phone_purity: the same with the roles
-    exchanged; nmi: mutual information over the mean of both entropies; units_per_phone: units begun for each phone.
+    Of frames: purity, the share that carries the commonest phone of its unit; phone_purity, the same with the roles
+    exchanged; nmi, mutual information over the mean of both entropies. units_per_phone: units begun for each phone.
+    boundaries: see `boundary_stats`.
     """
-    names = sorted({p for row in phones.values() for p in row})
+    names = sorted({i.symbol for row in phones.values() for i in row} | {SILENCE})
     index = {p: i for i, p in enumerate(names)}
     size = 1 + max((max(units[u]) for u in phones), default=0)
     joint = np.zeros((size, len(names)), np.int64)
     begun = segments = 0
-    for utterance, labels in phones.items():
+    for utterance, row in phones.items():
         frames = expand(units[utterance], durations[utterance])
-        n = min(len(frames), len(labels))
-        label = np.array([index[p] for p in labels[:n]], np.int64)
-        np.add.at(joint, (frames[:n], label), 1)
+        label = np.array([index[p] for p in frame_symbols(row, len(frames), frame_shift)], np.int64)
+        np.add.at(joint, (frames, label), 1)
         begun += len(units[utterance])
         segments += len(collapse(label)[0])
     total = max(1, joint.sum())
@@ -94,6 +99,41 @@ def phone_stats(
         "phone_purity": float(joint.max(0, initial=0).sum() / total),
         "nmi": 2 * (h_units + h_phones - h_joint) / max(1e-12, h_units + h_phones),
         "units_per_phone": begun / max(1, segments),
+        "boundaries": boundary_stats(
+            [np.cumsum(durations[u])[:-1] * frame_shift for u in phones],
+            [np.array([i.begin for i in row[1:]]) for row in phones.values()],
+        ),
         "phones": names,
         "joint": joint.tolist(),
+    }
+
+
+def boundary_stats(
+    found: Iterable[np.ndarray], true: Iterable[np.ndarray], tolerance: float = 0.02
+) -> dict[str, float]:
+    """Precision, recall and F of boundaries (seconds, ascending; one array an utterance, without begin and end).
+
+    A found boundary hits a true one that lies within `tolerance` and that no other has hit; as many are hit as can be.
+    r_value: Raesaenen et al. 2009, which does not reward placing too many boundaries.
+    """
+    hits = total_found = total_true = 0
+    for mine, theirs in zip(found, true, strict=True):
+        total_found, total_true = total_found + len(mine), total_true + len(theirs)
+        i = j = 0
+        while i < len(mine) and j < len(theirs):
+            apart = mine[i] - theirs[j]
+            if abs(apart) <= tolerance + 1e-9:
+                hits, i, j = hits + 1, i + 1, j + 1
+            elif apart < 0:
+                i += 1
+            else:
+                j += 1
+    precision, recall = hits / max(1, total_found), hits / max(1, total_true)
+    over = total_found / max(1, total_true) - 1
+    r1, r2 = math.hypot(1 - recall, over), (-over + recall - 1) / math.sqrt(2)
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f": 2 * precision * recall / max(1e-12, precision + recall),
+        "r_value": 1 - (abs(r1) + abs(r2)) / 2,
     }

@@ -1,0 +1,61 @@
+"""Stage 6 for words and phones: one job's share of what is said when in DATA_DIR, as a CTM file.
+
+Reads DATA_DIR/wav.scp and, for words and phones-l1 that are aligned here, DATA_DIR/text. Utterances that cannot be
+aligned end the job, or with on_failure=skip are written to FAILURES (`utterance-id reason`).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from i2s.audio import read_wav
+from i2s.cli import parser, run
+from i2s.config import load_config
+from i2s.corpus.ctm import write_ctm
+from i2s.corpus.jobs import parse_job, share
+from i2s.corpus.tables import iter_table, read_table, write_table
+from i2s.errors import UserError
+from i2s.progress import track
+from i2s.units.aligned import KINDS, AlignedConfig, Alignments
+from i2s.units.phones import Unalignable
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--units", choices=KINDS, required=True)
+    options.add_argument("--job", type=parse_job, default=(1, 1), metavar="J/N", help="the J-th of N slices of wav.scp")
+    options.add_argument("config", type=Path, metavar="CONFIG", help="yaml with fields of AlignedConfig")
+    options.add_argument("data", type=Path, metavar="DATA_DIR")
+    options.add_argument("out", type=Path, metavar="CTM")
+    options.add_argument("failures", type=Path, metavar="FAILURES")
+    args = options.parse_args()
+    if args.out.is_file() and args.failures.is_file():
+        log.info("%s: done before", args.out)
+        return
+
+    config = load_config(AlignedConfig, args.config)
+    alignments = Alignments(args.units, config)
+    text = read_table(args.data / "text", allow_empty_value=True) if alignments.reads_text else {}
+    said, failures = {}, {}
+    for utterance, entry in track(share(list(iter_table(args.data / "wav.scp")), args.job), "aligning", unit="utt"):
+        try:
+            said[utterance] = alignments.align(utterance, *read_wav(entry), text.get(utterance, ""))
+        except Unalignable as e:
+            if config.on_failure == "error":
+                raise UserError(
+                    f"{args.data}: {utterance}: {e}\nmend it, or leave such utterances out with on_failure=skip"
+                ) from e
+            failures[utterance] = str(e)
+    if failures:
+        log.warning(
+            "%d of %d utterances cannot be aligned: %s", len(failures), len(said) + len(failures), args.failures
+        )
+    write_table(args.failures, failures)
+    write_ctm(args.out, said)
+
+
+if __name__ == "__main__":
+    run(main)

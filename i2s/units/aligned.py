@@ -1,0 +1,127 @@
+"""Units that are words or phones of an alignment: what the speech of written languages can be cut into.
+
+`words` and `phones-l1` come from text, by forced alignment; `phones-l2` from a phone recogniser of another language,
+without text. Any aligner or phone recogniser can stand in for pocketsphinx: TextGrids or a CTM file are read instead.
+(Hasegawa-Johnson et al. 2017 compare image-to-speech over these.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm
+from i2s.errors import UserError
+from i2s.files import write_text
+from i2s.units.phone_map import PhoneMap
+from i2s.units.phones import Aligner, PhoneRecogniser, Unalignable
+from i2s.units.runs import collapse
+from i2s.units.textgrid import read_textgrid
+
+UNKNOWN = "<unk>"  # of dev and test, where the training set has no such symbol
+KINDS = ("words", "phones-l1", "phones-l2")
+
+
+@dataclass(frozen=True)
+class AlignedConfig:
+    """How speech is aligned, and what becomes of utterances that cannot be."""
+
+    bpe_size: int = 0  # pieces of the BPE over units, at least their number; 0: none
+    alignments: str = ""  # a folder of TextGrids, one an utterance, or a CTM file: read in place of aligning
+    tier: str = ""  # of the TextGrids; default: words for words, else phones
+    lexicon: str = ""  # pronunciations, in the form of the CMU dictionary; default: pocketsphinx's English
+    model: str = ""  # folder of pocketsphinx's acoustic model; default: English
+    phone_lm: str = ""  # of phones-l2: language model of its phones; default: English
+    phone_map: str = ""  # of phones-l2: the language whose phones they become (conf/phone_maps); default: left as heard
+    on_failure: Literal["error", "skip"] = "error"  # skip: utterances that cannot be aligned have no units
+
+
+class Alignments:
+    """What is said when, in symbols of one kind. Raises UserError for options that do not belong to it."""
+
+    def __init__(self, kind: str, config: AlignedConfig):
+        if kind == "phones-l2" and config.lexicon:
+            raise UserError("units phones-l2 read no text, and so have no lexicon")
+        if kind != "phones-l2" and (config.phone_lm or config.phone_map):
+            raise UserError(f"units {kind} come from text: phone_lm and phone_map are options of phones-l2")
+        self.kind, self.config = kind, config
+        self.reads_text = kind != "phones-l2" and not config.alignments
+        self.tier = config.tier or ("words" if kind == "words" else "phones")
+        self._map = PhoneMap(config.phone_map) if config.phone_map else None
+        given = Path(config.alignments)
+        if config.alignments and not given.exists():
+            raise UserError(f"{given}: no such folder of TextGrids, or CTM file")
+        self._ctm = read_ctm(given) if config.alignments and given.is_file() else None
+        self._aligner = Aligner(config.lexicon, config.model) if self.reads_text else None
+        self._loop = None
+        if kind == "phones-l2" and not config.alignments:
+            self._loop = PhoneRecogniser(config.model, config.phone_lm)
+
+    def align(self, utterance: str, wav: np.ndarray, sample_rate: int, text: str = "") -> list[Interval]:
+        """The symbols of an utterance, float32 (N,). `text` counts where `reads_text`. Raises Unalignable."""
+        if self._aligner:
+            found = self._aligner.align(wav, sample_rate, text)
+            intervals = found.words if self.kind == "words" else found.phones
+        elif self._loop:
+            intervals = self._loop.recognise(wav, sample_rate)
+        else:
+            intervals = self._read(utterance)
+        if not any(i.symbol != SILENCE for i in intervals):
+            raise Unalignable("its alignment holds nothing but silence")
+        return [i._replace(symbol=self._map(i.symbol)) for i in intervals] if self._map else intervals
+
+    def _read(self, utterance: str) -> list[Interval]:
+        if self._ctm is not None:
+            if utterance not in self._ctm:
+                raise Unalignable(f"{self.config.alignments} has no line of it")
+            return self._ctm[utterance]
+        path = Path(self.config.alignments, f"{utterance}.TextGrid")
+        if not path.is_file():
+            raise Unalignable(f"there is no {path}")
+        return read_textgrid(path, self.tier)
+
+
+class Symbols:
+    """The inventory: unit n is the symbol `names[n]`. The file symbols.txt is Kaldi's: `symbol n` a line."""
+
+    FILE = "symbols.txt"
+
+    def __init__(self, names: Sequence[str]):
+        self.names = list(names)
+        self._index = {name: i for i, name in enumerate(self.names)}
+
+    @classmethod
+    def of(cls, symbols: Iterable[str]) -> Self:
+        """Silence, the unknown symbol, and what else there is in alphabetical order."""
+        return cls([SILENCE, UNKNOWN, *sorted(set(symbols) - {SILENCE, UNKNOWN})])
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+    def encode(self, intervals: Sequence[Interval], frames: int, frame_shift: float) -> tuple[np.ndarray, np.ndarray]:
+        """Collapsed units (N,) and their durations in frames (N,), which add up to `frames`.
+
+        The same symbol twice in a row becomes one longer unit, as of all units.
+        """
+        unknown = self._index[UNKNOWN]
+        return collapse([self._index.get(s, unknown) for s in frame_symbols(intervals, frames, frame_shift)])
+
+    def save(self, folder: Path) -> None:
+        write_text(folder / self.FILE, "".join(f"{name} {i}\n" for i, name in enumerate(self.names)))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises UserError for a file that is missing, or does not number its symbols from 0."""
+        path = folder / cls.FILE
+        try:
+            rows = [line.split(" ") for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as e:
+            raise UserError(f"{path}: cannot be read: {e}; run the unit stage again") from e
+        if [row[1:] for row in rows] != [[str(i)] for i in range(len(rows))] or len({row[0] for row in rows}) < 2:
+            raise UserError(f"{path}: expected 'symbol number' lines, numbered from 0; run the unit stage again")
+        return cls([row[0] for row in rows])

@@ -1,0 +1,236 @@
+"""Words and phones as units: alignment and phone recognition of real speech, TextGrids, CTM, phone maps, the stage."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm, write_ctm
+from i2s.errors import UserError
+from i2s.units.aligned import UNKNOWN, AlignedConfig, Alignments, Symbols
+from i2s.units.phone_map import PhoneMap, read_columns
+from i2s.units.phones import Aligner, PhoneRecogniser, Unalignable
+from i2s.units.textgrid import read_textgrid
+
+ROOT = Path(__file__).resolve().parent.parent
+MAPS = ROOT / "conf/phone_maps"
+DOG = ["AH", "B", "R", "AW", "N", "D", "AO", "G", "R", "AH", "N", "Z"]
+
+
+@functools.cache
+def spoken(text: str) -> tuple[np.ndarray, int]:
+    from hibari import Hibari
+
+    return np.asarray(Hibari()(text, seed=0), np.float32), 24000
+
+
+# --- times ----------------------------------------------------------------------------------------------------------
+
+
+def test_ctm_is_read_as_written(tmp_path: Path) -> None:
+    rows = {"b": [Interval("ɔ̃", 0.0, 0.25), Interval("don't", 0.25, 1.0)], "a": [Interval("x", 0.1, 0.2)]}
+    write_ctm(tmp_path / "ctm", rows)
+    assert (tmp_path / "ctm").read_text().splitlines()[0] == "a 1 0.100 0.100 x"
+    assert read_ctm(tmp_path / "ctm") == rows
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("a 1 0.0 x", "a: expected 'utterance-id channel begin duration symbol', got '1 0.0 x'"),
+        ("a 1 zero 0.1 x", "a: expected"),
+        ("a 1 0.1 -0.1 x", "a: expected"),
+        ("a 1 nan 0.1 x", "a: expected"),
+        ("a 1 0.0 0.5 x\na 1 0.4 0.5 y", "a: y begins at 0.400 s, before x ends at 0.500 s"),
+    ],
+)
+def test_bad_ctm(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "ctm").write_text(line + "\n")
+    with pytest.raises(UserError, match=message):
+        read_ctm(tmp_path / "ctm")
+
+
+def test_frames_have_the_symbol_at_their_middle_and_gaps_are_silence() -> None:
+    row = [Interval("a", 0.1, 0.2), Interval("b", 0.2, 0.36), Interval("c", 0.5, 0.54)]
+    assert frame_symbols(row, 7, 0.1) == [SILENCE, "a", "b", "b", SILENCE, SILENCE, SILENCE]
+    assert frame_symbols([], 2, 0.1) == [SILENCE] * 2
+
+
+def test_symbols(tmp_path: Path) -> None:
+    symbols = Symbols.of(["b", "a", SILENCE, "b", "ɔ̃", "don't"])
+    assert symbols.names == [SILENCE, UNKNOWN, "a", "b", "don't", "ɔ̃"]
+    units, durations = symbols.encode(
+        [Interval("b", 0, 0.2), Interval("b", 0.2, 0.3), Interval("new", 0.3, 0.5)], 6, 0.1
+    )
+    assert (units.tolist(), durations.tolist()) == ([3, 1, 0], [3, 2, 1])
+    symbols.save(tmp_path)
+    assert Symbols.load(tmp_path).names == symbols.names
+    for bad in ("a 0\nb 2\n", "a\n", "", "a 0\na 0\n"):
+        (tmp_path / Symbols.FILE).write_text(bad)
+        with pytest.raises(UserError, match="numbered from 0"):
+            Symbols.load(tmp_path)
+
+
+# --- TextGrids ------------------------------------------------------------------------------------------------------
+
+
+def grid(path: Path, **tiers: list[tuple[float, float, str]]) -> Path:
+    """A TextGrid of 2 s in the long form, as aligners write it."""
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", "xmax = 2", "tiers? <exists>"]
+    lines += [f"size = {len(tiers)}", "item []:"]
+    for n, (name, rows) in enumerate(tiers.items(), 1):
+        lines += [f"    item [{n}]:", '        class = "IntervalTier"', f'        name = "{name}"', "        xmin = 0"]
+        lines += ["        xmax = 2", f"        intervals: size = {len(rows)}"]
+        for i, (begin, end, text) in enumerate(rows, 1):
+            lines += [f"        intervals [{i}]:", f"            xmin = {begin}", f"            xmax = {end}"]
+            lines += [f'            text = "{text}"']
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_textgrids_with_gaps_and_empty_intervals(tmp_path: Path) -> None:
+    path = grid(tmp_path / "a.TextGrid", words=[(0, 2, "dog")], phones=[(0, 0.3, ""), (0.3, 0.5, "d"), (0.8, 2, "ɔ")])
+    assert read_textgrid(path, "words") == [Interval("dog", 0, 2)]
+    phones = read_textgrid(path, "phones")
+    assert [i for i in phones if i.symbol != SILENCE] == [Interval("d", 0.3, 0.5), Interval("ɔ", 0.8, 2)]
+    assert frame_symbols(phones, 10, 0.2) == [SILENCE, "d", SILENCE, SILENCE, *["ɔ"] * 6]
+
+
+def test_textgrids_of_several_speakers(tmp_path: Path) -> None:
+    tiers = {"ann - words": [(0, 1, "hello"), (1, 2, "")], "bob - words": [(0, 1.2, "sil"), (1.2, 2, "you")]}
+    path = grid(tmp_path / "a.TextGrid", **tiers)
+    assert read_textgrid(path, "words") == [Interval("hello", 0, 1), Interval("you", 1.2, 2)]
+
+
+def test_bad_textgrids(tmp_path: Path) -> None:
+    path = grid(tmp_path / "a.TextGrid", words=[(0, 2, "dog")])
+    with pytest.raises(UserError, match=r"a\.TextGrid: no tier of intervals is named phones; there are: words"):
+        read_textgrid(path, "phones")
+    with pytest.raises(UserError, match="no such TextGrid"):
+        read_textgrid(tmp_path / "b.TextGrid", "phones")
+    for damaged in ("", "what?", path.read_text()[:200], path.read_text().replace("xmax = 2\n        int", "int")):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match=r"a\.TextGrid: "):
+            read_textgrid(path, "words")
+    crossing = grid(path, **{"ann - words": [(0, 1, "hello")], "bob - words": [(0.5, 2, "you")]})
+    with pytest.raises(UserError, match=r"you begins at 0\.500 s, before hello ends at 1\.000 s"):
+        read_textgrid(crossing, "words")
+
+
+# --- phones of another language -------------------------------------------------------------------------------------
+
+
+def test_rules_come_first_then_the_nearest_articulation(tmp_path: Path) -> None:
+    (tmp_path / "map").write_text("# a small language\na EY\np\nb\nm\ns\nz\nu\ni\n")
+    to = PhoneMap(tmp_path / "map")
+    assert to("EY") == "a"  # by rule
+    near = {"P": "p", "V": "z", "F": "s", "N": "m", "SH": "s", "ZH": "z", "UW": "u", "IH": "i", "AA": "a"}
+    assert {phone: to(phone) for phone in near} == near
+    assert to(SILENCE) == SILENCE and to("ʁ") in to.phones  # IPA needs no table
+    with pytest.raises(UserError, match="QQ is not in the International Phonetic Alphabet; add a rule"):
+        to("QQ")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [("", "expected the phones"), ("a\na\n", "expected the phones"), ("a X\nb X\n", "X becomes both a and b")],
+)
+def test_bad_maps(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "map").write_text(text)
+    with pytest.raises(UserError, match=message):
+        PhoneMap(tmp_path / "map")
+
+
+@pytest.mark.parametrize("language", sorted(path.stem for path in MAPS.glob("??.txt")))
+def test_the_maps_of_the_project_take_every_english_phone(language: str) -> None:
+    to = PhoneMap(MAPS / f"{language}.txt")
+    english = [columns[0] for columns in read_columns(MAPS / "arpabet.txt", least=2)]
+    assert len(english) == 39 and {to(phone) for phone in english} <= set(to.phones)
+    # What both languages have stays as it is.
+    assert [to(phone) for phone in ("M", "K", "F", "L", "IY")] == [
+        "m",
+        "k",
+        "f",
+        "l",
+        "iː" if language == "de" else "i",
+    ]
+
+
+# --- speech ---------------------------------------------------------------------------------------------------------
+
+
+def test_alignment_of_real_speech() -> None:
+    wav, rate = spoken("a brown dog runs")
+    aligner = Aligner()
+    words, phones = aligner.align(wav, rate, "A brown dog runs .")
+    assert [i.symbol for i in words if i.symbol != SILENCE] == ["a", "brown", "dog", "runs"]
+    assert [i.symbol for i in phones if i.symbol != SILENCE] == DOG
+    for row in (words, phones):
+        assert all(a.end == pytest.approx(b.begin, abs=0.011) for a, b in itertools.pairwise(row))
+        assert abs(row[-1].end - len(wav) / rate) < 0.1
+    for text, why in (
+        ("a qwxyzzy runs", "not in the lexicon: qwxyzzy"),
+        ("...", "no word"),
+        ("dog " * 60, "was found"),
+    ):
+        with pytest.raises(Unalignable, match=why):
+            aligner.align(wav, rate, text)
+    with pytest.raises(Unalignable, match="nothing to hear"):
+        aligner.align(wav[:50], rate, "dog")
+    assert aligner.align(wav, rate, "a brown dog runs").words == words  # nothing stays from what failed
+
+
+def test_phones_of_real_speech_without_its_text() -> None:
+    import editdistance
+
+    loop = PhoneRecogniser()
+    heard = loop.recognise(*spoken("a brown dog runs"))
+    assert editdistance.eval([i.symbol for i in heard if i.symbol != SILENCE], DOG) <= 5
+    assert heard == loop.recognise(*spoken("a brown dog runs"))
+    with pytest.raises(Unalignable, match="nothing to hear"):
+        loop.recognise(np.zeros(24000, np.float32), 24000)
+
+
+def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
+    lexicon = tmp_path / "lexicon"
+    lexicon.write_text("hund D AO G\nein AH\nbrauner B R AW N\nlaeuft R AH N Z\n")
+    found = Aligner(str(lexicon)).align(*spoken("a brown dog runs"), "ein brauner hund laeuft")
+    assert [i.symbol for i in found.phones if i.symbol != SILENCE] == DOG
+    with pytest.raises(UserError, match="no such file or folder"):
+        Aligner(str(tmp_path / "other"))
+    with pytest.raises(UserError, match="pocketsphinx cannot read"):
+        Aligner("", str(tmp_path))
+
+
+def test_each_kind_gives_its_symbols(tmp_path: Path) -> None:
+    wav, rate = spoken("a brown dog runs")
+    said = {
+        kind: [i.symbol for i in Alignments(kind, AlignedConfig()).align("u", wav, rate, "a brown dog runs")]
+        for kind in ("words", "phones-l1", "phones-l2")
+    }
+    assert "brown" in said["words"] and "AW" in said["phones-l1"] and "N" in said["phones-l2"]
+    german = Alignments("phones-l2", AlignedConfig(phone_map=str(MAPS / "de.txt")))
+    assert not german.reads_text
+    heard = [i.symbol for i in german.align("u", wav, rate)]
+    assert len(heard) == len(said["phones-l2"]) and set(heard) <= {SILENCE, *german._map.phones}  # type: ignore[union-attr]
+    grid(tmp_path / "u.TextGrid", words=[(0, 2, "dog")], phones=[(0, 2, "d")])
+    assert Alignments("words", AlignedConfig(alignments=str(tmp_path))).align("u", wav, rate)[0].symbol == "dog"
+    write_ctm(tmp_path / "ctm", {"u": [Interval("D", 0, 1)], "v": [Interval(SILENCE, 0, 1)]})
+    from_ctm = Alignments("phones-l1", AlignedConfig(alignments=str(tmp_path / "ctm")))
+    assert from_ctm.align("u", wav, rate) == [Interval("D", 0, 1)]
+    for alignments, utterance, why in ((from_ctm, "w", "no line of it"), (from_ctm, "v", "nothing but silence")):
+        with pytest.raises(Unalignable, match=why):
+            alignments.align(utterance, wav, rate)
+
+
+def test_options_that_belong_to_another_kind() -> None:
+    with pytest.raises(UserError, match="no lexicon"):
+        Alignments("phones-l2", AlignedConfig(lexicon="x"))
+    with pytest.raises(UserError, match="options of phones-l2"):
+        Alignments("words", AlignedConfig(phone_map="x"))
+    with pytest.raises(UserError, match="no such folder of TextGrids"):
+        Alignments("words", AlignedConfig(alignments="nowhere"))
