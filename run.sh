@@ -30,8 +30,8 @@ tts_options=
 asr_options=
 second_asr_options=
 image_weights=
-num_units=200
-unit_bpe=1000
+num_units=
+unit_bpe=
 unit_args=
 i2u_config=conf/i2u_transformer_small.yaml
 i2u_args=
@@ -65,7 +65,8 @@ Learn to describe images in speech with no text in between, and measure it. With
   --second-asr NAME    score what another recogniser hears, too   --second-asr-options 'key=value ...'
   --image-feats NAME   (default $image_feats)   --image-weights FILE_OR_DIR   --on-bad-image error|skip
   --image-views N      train on each photo and N - 1 changed copies (default $image_views); see steps/image_feats.sh
-  --units NAME    (default $units)                    --num-units K  --unit-bpe N (0: none)  --unit-args 'key=value ...'
+  --units NAME    (default $units)                    --unit-args 'key=value ...'
+      --num-units K   of kmeans (default 200) and pseudo-phones (100)    --unit-bpe N  (default 1000; 0: none; words: 0)
   --i2u NAME      (default $i2u)               --i2u-config FILE   --i2u-args 'key=value ...'
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
   (--system sas)                                --sas-config FILE   --sas-args 'key=value ...'
@@ -89,6 +90,14 @@ python -m i2s.bin.check_parts --system "$system" --tts "$tts" --asr "$asr" --ima
 [ -z "$second_asr" ] || python -m i2s.bin.check_parts --asr "$second_asr"
 
 : "${split:=${ablation:+dev}}" "${split:=test}"
+learned=true # units: other speech can be written in them, too
+case $units in
+  words) learned=false num_units='' unit_bpe=${unit_bpe:-0} ;; # as many units as there are words
+  phones-*) learned=false num_units='' ;;
+  pseudo-phones) num_units=${num_units:-100} ;;
+  *) num_units=${num_units:-200} ;;
+esac
+unit_bpe=${unit_bpe:-1000}
 
 conf() { # a recipe's own file comes before the project's
   if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
@@ -223,7 +232,11 @@ if runs 10 "transcribe and score"; then
     skips "scores in units: there are none in $unit_dir"
     unit_dir=
   fi
+  if [ "$learned" = false ]; then
+    skips "units of speech: $units come from alignments; those of the reference are compared with what was predicted"
+  fi
   for d in ${unit_dir:+"${heard[@]}"}; do
+    [ "$learned" = true ] || break
     "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"
   done
   "$root/steps/measure_speech.sh" --nj "$nj" "$generated/wav.scp" "$generated/speech"

@@ -13,7 +13,8 @@ seed=
 overrides=
 help_message="Usage: steps/units.sh [options] DATA_DIR UNIT_DIR
 Learn units from DATA_DIR/train/unit_feats.scp; encode train, dev and test of DATA_DIR into
-UNIT_DIR/<split>/{units,unit_durations}; train a BPE over the units; print statistics. No text is read.
+UNIT_DIR/<split>/{units,unit_durations}; train a BPE over the units; print statistics. No text is read. (Units that are
+words or phones of an alignment are not learned: see steps/align_units.sh, which is run for them.)
   --nj N             jobs, split over the utterances (default $nj)
   --cmd CMD          where jobs run (default \$cpu_cmd of cmd.sh)
   --units NAME       how units are learned (default $units)
@@ -34,6 +35,12 @@ if [ $# -ne 2 ]; then
   exit 2
 fi
 data=$1 dir=$2
+case $units in
+  words | phones-l1 | phones-l2)
+    exec "$root/steps/align_units.sh" --nj "$nj" --cmd "$cmd" --units "$units" --config "$config" \
+      --unit-bpe "$unit_bpe" --overrides "$overrides" "$data" "$dir"
+    ;;
+esac
 # shellcheck disable=SC2206 # several words
 values=(${num_units:+num_units=$num_units} ${unit_bpe:+bpe_size=$unit_bpe} ${unit_smooth:+smoothing=$unit_smooth}
   ${min_run:+min_run=$min_run} ${seed:+seed=$seed} $overrides)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shutil
+import subprocess
 from pathlib import Path
 
+import kaldiio
 import numpy as np
 import pytest
 
+from i2s.audio import write_wav
 from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm, write_ctm
+from i2s.corpus.tables import read_int_table, read_table, write_table
 from i2s.errors import UserError
+from i2s.units import load
 from i2s.units.aligned import UNKNOWN, AlignedConfig, Alignments, Symbols
 from i2s.units.phone_map import PhoneMap, read_columns
 from i2s.units.phones import Aligner, PhoneRecogniser, Unalignable
@@ -63,14 +69,14 @@ def test_frames_have_the_symbol_at_their_middle_and_gaps_are_silence() -> None:
 def test_symbols(tmp_path: Path) -> None:
     symbols = Symbols.of(["b", "a", SILENCE, "b", "ɔ̃", "don't"])
     assert symbols.names == [SILENCE, UNKNOWN, "a", "b", "don't", "ɔ̃"]
-    units, durations = symbols.encode(
+    units, durations = symbols.units(
         [Interval("b", 0, 0.2), Interval("b", 0.2, 0.3), Interval("new", 0.3, 0.5)], 6, 0.1
     )
     assert (units.tolist(), durations.tolist()) == ([3, 1, 0], [3, 2, 1])
     symbols.save(tmp_path)
     assert Symbols.load(tmp_path).names == symbols.names
     for bad in ("a 0\nb 2\n", "a\n", "", "a 0\na 0\n"):
-        (tmp_path / Symbols.FILE).write_text(bad)
+        (tmp_path / Symbols.WEIGHTS).write_text(bad)
         with pytest.raises(UserError, match="numbered from 0"):
             Symbols.load(tmp_path)
 
@@ -234,3 +240,88 @@ def test_options_that_belong_to_another_kind() -> None:
         Alignments("words", AlignedConfig(phone_map="x"))
     with pytest.raises(UserError, match="no such folder of TextGrids"):
         Alignments("words", AlignedConfig(alignments="nowhere"))
+
+
+# --- the stage ------------------------------------------------------------------------------------------------------
+
+
+SAID = {
+    "train": ["a brown dog runs", "a dog sleeps", "two dogs run"],
+    "dev": ["a brown dog sleeps"],
+    "test": ["a black dog runs"],
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe folder with speech, its text and its features."""
+    cwd = tmp_path_factory.mktemp("recipe")
+    for split, texts in SAID.items():
+        data = cwd / "data" / split
+        for i, text in enumerate(texts):
+            write_wav(data / f"wav/{split}{i}.wav", *spoken(text))
+        write_table(data / "wav.scp", {f"{split}{i}": f"data/{split}/wav/{split}{i}.wav" for i in range(len(texts))})
+        write_table(data / "text", {f"{split}{i}": text for i, text in enumerate(texts)})
+        run_step(cwd, "speech_feats.sh", "--nj", "1", f"data/{split}")
+    return cwd
+
+
+def run_step(cwd: Path, step: str, *arguments: str, expected: int = 0) -> str:
+    done = subprocess.run([ROOT / "steps" / step, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == expected, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["words", "phones-l1"])
+def test_stage_writes_an_inventory_of_alignments(recipe: Path, kind: str) -> None:
+    run_step(recipe, "units.sh", "--nj", "2", "--units", kind, "data", f"exp/{kind}")
+    inventory = load(recipe / "exp" / kind)
+    names = Symbols.load(recipe / "exp" / kind).names
+    assert inventory.size == len(names) and inventory.manifest["method"] == kind
+    for split, texts in SAID.items():
+        units = read_int_table(recipe / "exp" / kind / split / "units")
+        durations = read_int_table(recipe / "exp" / kind / split / "unit_durations")
+        assert list(units) == list(durations) and len(units) == len(texts)
+        for key, text in zip(units, texts, strict=True):
+            assert sum(durations[key]) == frames_of(recipe, split, key)
+            said = [names[u] for u in units[key] if names[u] != SILENCE]
+            if kind == "words":
+                assert said == [word if word != "black" else UNKNOWN for word in text.split()]
+            else:
+                assert len(said) > 2 * len(text.split()) and set(said) <= set(names)
+    with pytest.raises(UserError, match="come from alignments"):
+        inventory.encode({"u": np.zeros((10, 39), np.float32)})
+    assert "up to date" in run_step(recipe, "units.sh", "--nj", "2", "--units", kind, "data", f"exp/{kind}")
+
+
+def frames_of(recipe: Path, split: str, key: str) -> int:
+    entry = read_table(recipe / "data" / split / "feats.scp")[key]
+    ark, _, offset = entry.rpartition(":")
+    return len(kaldiio.load_mat(f"{recipe / ark}:{offset}"))
+
+
+def test_phones_of_another_language_come_without_text(recipe: Path, tmp_path: Path) -> None:
+    shutil.copytree(recipe / "data", tmp_path / "data")
+    for text in (tmp_path / "data").glob("*/text"):
+        text.unlink()
+    german = f"phone_map={MAPS / 'de.txt'}"
+    arguments = ["--nj", "1", "--units", "phones-l2", "--unit-bpe", "60", "--overrides", german, "data", "exp/u"]
+    run_step(tmp_path, "units.sh", *arguments)
+    inventory = load(tmp_path / "exp/u")
+    assert inventory.bpe is not None
+    assert set(Symbols.load(tmp_path / "exp/u").names) <= {SILENCE, UNKNOWN, *PhoneMap(MAPS / "de.txt").phones}
+
+
+def test_what_cannot_be_aligned_is_named_or_left_out(recipe: Path, tmp_path: Path) -> None:
+    shutil.copytree(recipe / "data", tmp_path / "data")
+    texts = {"train0": "a brawn qwxyzzy", "train1": "a dog sleeps", "train2": "two dogs run"}
+    write_table(tmp_path / "data/train/text", texts)
+    stage = ["--nj", "1", "--units", "phones-l1", "data", "exp/u"]
+    message = run_step(tmp_path, "units.sh", *stage, expected=1)
+    assert "data/train: train0: not in the lexicon: qwxyzzy" in message and "Traceback" not in message
+    assert not (tmp_path / "exp/u/manifest.json").exists()
+    run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", *stage)
+    assert list(read_int_table(tmp_path / "exp/u/train/units")) == ["train1", "train2"]
+    assert read_table(tmp_path / "exp/u/train/failures") == {"train0": "not in the lexicon: qwxyzzy"}
+    unknown = run_step(tmp_path, "units.sh", "--overrides", "lexikon=x", *stage, expected=1)
+    assert "did you mean lexicon?" in unknown

@@ -27,7 +27,8 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--units", choices=KINDS, required=True)
     options.add_argument("--job", type=parse_job, default=(1, 1), metavar="J/N", help="the J-th of N slices of wav.scp")
-    options.add_argument("config", type=Path, metavar="CONFIG", help="yaml with fields of AlignedConfig")
+    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of AlignedConfig")
+    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("out", type=Path, metavar="CTM")
     options.add_argument("failures", type=Path, metavar="FAILURES")
@@ -36,7 +37,7 @@ def main() -> None:
         log.info("%s: done before", args.out)
         return
 
-    config = load_config(AlignedConfig, args.config)
+    config = load_config(AlignedConfig, args.config, args.overrides)
     alignments = Alignments(args.units, config)
     text = read_table(args.data / "text", allow_empty_value=True) if alignments.reads_text else {}
     said, failures = {}, {}

@@ -111,13 +111,13 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
         return grouped(read_table(split / "utt2image"), _units(table_of(split)))
 
     references = by_image(data / "utt2image", _units(table_of(data)), table_of(data))
-    said = system / "reencoded_units"
-    predicted = system / "units"
+    said, predicted = system / "reencoded_units", system / "units"
+    encoded = said.is_file() or not predicted.is_file()  # not in units of alignments: speech alone has none
     samples = [_known(_units(table), references, table) for table in sorted(system.glob("samples/[0-9]*"))]
     return Inputs(
         references=references,
-        system=complete(_units(said), references, said),
-        predicted=complete(_units(predicted), references, predicted) if predicted.is_file() else {},
+        system=complete(_units(said if encoded else predicted), references, said if encoded else predicted),
+        predicted=complete(_units(predicted), references, predicted) if encoded and predicted.is_file() else {},
         samples={i: [table[i] for table in samples if i in table] for i in references if samples},
         train=others(splits.train),
         dev=others(splits.dev),

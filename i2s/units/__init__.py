@@ -17,6 +17,9 @@ UNIT_METHODS = Registry(
         "pseudo-phones": Part(
             "i2s.units.pseudo_phones:PseudoPhones", "units of a Bayesian phone-loop HMM (Ondel et al. 2016)"
         ),
+        "phones-l2": Part("i2s.units.aligned:Symbols", "phones that a recogniser of another language hears"),
+        "phones-l1": Part("i2s.units.aligned:Symbols", "written languages only: phones, aligned with the text"),
+        "words": Part("i2s.units.aligned:Symbols", "written languages only: words, aligned with the text"),
     },
 )
 

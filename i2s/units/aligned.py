@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -88,7 +88,8 @@ class Alignments:
 class Symbols:
     """The inventory: unit n is the symbol `names[n]`. The file symbols.txt is Kaldi's: `symbol n` a line."""
 
-    FILE = "symbols.txt"
+    Config = AlignedConfig
+    WEIGHTS = "symbols.txt"
 
     def __init__(self, names: Sequence[str]):
         self.names = list(names)
@@ -103,7 +104,7 @@ class Symbols:
     def size(self) -> int:
         return len(self.names)
 
-    def encode(self, intervals: Sequence[Interval], frames: int, frame_shift: float) -> tuple[np.ndarray, np.ndarray]:
+    def units(self, intervals: Sequence[Interval], frames: int, frame_shift: float) -> tuple[np.ndarray, np.ndarray]:
         """Collapsed units (N,) and their durations in frames (N,), which add up to `frames`.
 
         The same symbol twice in a row becomes one longer unit, as of all units.
@@ -112,12 +113,12 @@ class Symbols:
         return collapse([self._index.get(s, unknown) for s in frame_symbols(intervals, frames, frame_shift)])
 
     def save(self, folder: Path) -> None:
-        write_text(folder / self.FILE, "".join(f"{name} {i}\n" for i, name in enumerate(self.names)))
+        write_text(folder / self.WEIGHTS, "".join(f"{name} {i}\n" for i, name in enumerate(self.names)))
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, config: AlignedConfig | None = None) -> Self:
         """Raises UserError for a file that is missing, or does not number its symbols from 0."""
-        path = folder / cls.FILE
+        path = folder / cls.WEIGHTS
         try:
             rows = [line.split(" ") for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as e:
@@ -125,3 +126,6 @@ class Symbols:
         if [row[1:] for row in rows] != [[str(i)] for i in range(len(rows))] or len({row[0] for row in rows}) < 2:
             raise UserError(f"{path}: expected 'symbol number' lines, numbered from 0; run the unit stage again")
         return cls([row[0] for row in rows])
+
+    def manifest(self) -> dict[str, Any]:
+        return {}

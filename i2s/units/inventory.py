@@ -13,9 +13,8 @@ from i2s.errors import UserError
 from i2s.files import sha256
 from i2s.modeldir import load_manifest, save_manifest
 from i2s.units import UNIT_METHODS
-from i2s.units.base import UnitMethod
+from i2s.units.base import UnitKind, UnitMethod
 from i2s.units.bpe import UnitBpe
-from i2s.units.config import UnitConfig
 
 
 class UnitEncoder:
@@ -24,8 +23,8 @@ class UnitEncoder:
     def __init__(self, folder: str | Path, method: str):
         self.folder = Path(folder)
         part = UNIT_METHODS.get(method)
-        self.config: UnitConfig = load_config(part.Config, self.folder / "config.yaml")
-        self.method: UnitMethod = part.load(self.folder, self.config)
+        self.config = load_config(part.Config, self.folder / "config.yaml")
+        self.method: UnitKind = part.load(self.folder, self.config)
 
     @property
     def size(self) -> int:
@@ -35,8 +34,11 @@ class UnitEncoder:
     def encode(self, utterances: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """For each utterance (T, D) collapsed units (N,) and their durations in frames (N,), which add up to T.
 
-        Raises UserError for features of another width than those the units were learned from, for none, and for NaN.
+        Raises UserError for features of another width than those the units were learned from, for none, for NaN, and
+        for units that are not learned from speech.
         """
+        if not isinstance(self.method, UnitMethod):
+            raise UserError(f"{self.folder}: its units come from alignments; speech alone cannot be written in them")
         for key, feats in utterances.items():
             if feats.ndim != 2 or feats.shape[1] != self.method.dim:
                 raise UserError(
@@ -62,7 +64,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     manifest = load_manifest(folder, "units")
     weights = Path(folder) / UNIT_METHODS.get(manifest["method"]).WEIGHTS
     if not weights.is_file() or sha256(weights) != manifest["inventory"]:
-        raise UserError(f"{folder}: {weights.name} is missing or not the one of manifest.json; run the unit stage again")
+        raise UserError(
+            f"{folder}: {weights.name} is missing or not the one of manifest.json; run the unit stage again"
+        )
     return manifest
 
 
