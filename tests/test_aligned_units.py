@@ -12,6 +12,7 @@ import kaldiio
 import numpy as np
 import pytest
 
+from i2s.asr import resample
 from i2s.audio import write_wav
 from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm, write_ctm
 from i2s.corpus.tables import read_int_table, read_table, write_table
@@ -259,7 +260,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, texts in SAID.items():
         data = cwd / "data" / split
         for i, text in enumerate(texts):
-            write_wav(data / f"wav/{split}{i}.wav", *spoken(text))
+            wav, rate = spoken(text)
+            write_wav(data / f"wav/{split}{i}.wav", resample(wav, rate, 22050), 22050)
         write_table(data / "wav.scp", {f"{split}{i}": f"data/{split}/wav/{split}{i}.wav" for i in range(len(texts))})
         write_table(data / "text", {f"{split}{i}": text for i, text in enumerate(texts)})
         run_step(cwd, "speech_feats.sh", "--nj", "1", f"data/{split}")
