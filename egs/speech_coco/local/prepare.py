@@ -1,8 +1,8 @@
 """Write the data directories DATA/{train,dev,test} of SPEECH-COCO from DOWNLOADS/{train2014,val2014}.
 
-As in Hasegawa-Johnson et al. (2017) there are 6,000, 1,000 and 1,000 photos. Theirs are not published; here a seed
-chooses: of the first subset for train and dev, of the last for test, those that the voices describe most often first.
-A photo is in one split alone. `text` is what was spoken, fillers such as "um" and all.
+As in Hasegawa-Johnson et al. (2017) there are 6,000, 1,000 and 1,000 photos. No list of theirs is at hand; here a seed
+chooses: of train2014 for train and dev, of val2014 for test, those that the voices describe most often first. `text` is
+what was spoken, fillers such as "um" and all.
 
 Photos are read from --coco-dir, or fetched one by one into DOWNLOADS/photos. The recordings, 16 kHz, become DATA/wavs.
 Beside Kaldi's tables stand `ctm` (words) and `phones.ctm`, a line `utterance 1 begin duration symbol` each, in seconds:
@@ -11,6 +11,7 @@ the times with which the voices spoke; pauses are phones SIL.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
 import logging
@@ -34,6 +35,7 @@ from i2s.progress import track
 log = logging.getLogger(__name__)
 
 VOICES = ("Amanda", "Bronwen", "Bruce", "Elizabeth", "Jenny", "Judith", "Paul", "Phil")
+SUBSETS = ("train2014,val2014", "train2014", "val2014")
 CAPTIONS = 5  # of nearly all of MSCOCO's photos
 SHORTEST = 0.9  # of the time that its last phone ends at: a recording is shorter only if it was cut
 CONNECTIONS = 8
@@ -65,35 +67,7 @@ class Utterance:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument(
-        "--voices",
-        default="Bruce",
-        metavar="NAMES",
-        help=f"with commas, of {', '.join(VOICES)}; or all (default %(default)s: units are best of a single voice; his "
-        "accent is US English, which recognisers know best, and his words vary little)",
-    )
-    options.add_argument(
-        "--fluent", action="store_true", help="leave out captions with a filler (um, uh): one in three"
-    )
-    options.add_argument("--num-train", type=int, default=6000, metavar="N", help="photos (default %(default)s)")
-    options.add_argument("--num-dev", type=int, default=1000, metavar="N", help="photos (default %(default)s)")
-    options.add_argument("--num-test", type=int, default=1000, metavar="N", help="photos (default %(default)s)")
-    options.add_argument("--seed", type=int, default=0, metavar="N", help="another choice (default %(default)s)")
-    options.add_argument("--subsets", default="train2014,val2014", metavar="NAMES", help="(default %(default)s)")
-    options.add_argument(
-        "--metadata", choices=("auto", "json", "sqlite"), default="auto", help="auto: the database, if there is one"
-    )
-    options.add_argument("--coco-dir", type=Path, metavar="DIR", help="holds photos in train2014/ and val2014/")
-    options.add_argument(
-        "--photo-server", action="append", metavar="URL", help=f"with train2014/ and val2014/ (default {SERVERS[0]})"
-    )
-    options.add_argument("--sample-rate", type=int, default=22050, metavar="HZ", help="of the wavs (%(default)s)")
-    options.add_argument("--on-bad", choices=("error", "skip"), default="error", help="missing or unreadable files")
-    options.add_argument("downloads", type=Path, metavar="DOWNLOADS")
-    options.add_argument("data", type=Path, metavar="DATA")
-    args = options.parse_args()
-
+    args = arguments()
     counts = {"train": args.num_train, "dev": args.num_dev, "test": args.num_test}
     if min(counts.values()) < 1:
         raise UserError("--num-train, --num-dev, --num-test: each split needs a photo at least")
@@ -110,37 +84,72 @@ def main() -> None:
         pools.append(by_image(u for u in found if u.recording.fluent or not args.fluent))
     pools = spoken_by(args.voices, pools)
     parts = [counts] if len(pools) == 1 else [{s: counts[s] for s in ("train", "dev")}, {"test": counts["test"]}]
-    splits: dict[str, dict[str, list[Utterance]]] = {}
-    for pool, part in zip((pools[0], pools[-1]), parts, strict=False):
+    splits: dict[str, list[Utterance]] = {}
+    for pool, part in zip(pools, parts, strict=True):
         splits |= share(pool, part, args.seed)
 
-    chosen = [u for images in splits.values() for us in images.values() for u in us]
-    captions, bad = read_captions(chosen)
+    captions, bad = read_captions([u for members in splits.values() for u in members])
     leave_out(bad)
-    images = {u.image: u.subset for u in chosen if u in captions}
+    folder, servers = args.downloads / "photos", args.photo_server or SERVERS
     if args.coco_dir:
-        photos, bad = get_photos(images, args.coco_dir, [], args.on_bad)
-    else:
-        photos, bad = get_photos(images, args.downloads / "photos", args.photo_server or SERVERS, args.on_bad)
+        folder, servers = args.coco_dir, ()
+    photos, bad = get_photos({u.image: u.subset for u in captions}, folder, servers, args.on_bad)
     leave_out(bad)
     wavs = {u.source: args.data / "wavs" / f"{u.id}.wav" for u in captions if u.image in photos}
     sources, bad = convert_all(wavs, args.sample_rate)
-    seconds = {path: source.seconds for path, source in sources.items()}
-    good = {u: captions[u] for u in chosen if u.source in seconds}
-    cut = {u for u, caption in good.items() if is_cut(seconds[u.source], caption)}
-    leave_out(bad + [f"{u.source}: lasts {seconds[u.source]:.2f} s, less than its timecode: cut short?" for u in cut])
     report_sources(sources, args.sample_rate)
+    for utterance, caption in captions.items():
+        source = sources.get(utterance.source)
+        if source and caption.phones and source.seconds < SHORTEST * caption.phones[-1][1]:
+            ends = caption.phones[-1][1]
+            bad.append(f"{utterance.source}: lasts {source.seconds:.2f} s, its phones {ends:.2f} s; is it cut short?")
+            del sources[utterance.source]
+    leave_out(bad)
 
     for split, members in splits.items():
-        here = {u: good[u] for us in members.values() for u in us if u in good and u not in cut}
+        here = {u: captions[u] for u in members if u.source in sources}
         if not here:
             raise UserError(f"{args.data / split}: nothing is left of it; see what was left out")
         write_split(args.data / split, here, photos, wavs)
-        count, hours = len({u.image for u in here}), sum(seconds[u.source] for u in here) / 3600
+        count, hours = len({u.image for u in here}), sum(sources[u.source].seconds for u in here) / 3600
         log.info("%s: %d photos, %d recordings, %.2f hours", args.data / split, count, len(here), hours)
         if count < counts[split]:
             log.warning("%s: %d photos were wanted", args.data / split, counts[split])
     write_text(args.data / "left_out", "".join(f"{problem}\n" for problem in left_out))
+
+
+def arguments() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument(
+        "--voices",
+        default="Bruce",
+        metavar="NAMES",
+        help=f"with commas, of {', '.join(VOICES)}; or all (default %(default)s: units are best of a single voice; his "
+        "accent is US English, which recognisers know best, and his words vary little)",
+    )
+    options.add_argument(
+        "--fluent", action="store_true", help="leave out captions with a filler (um, uh), 30 %% of all"
+    )
+    options.add_argument("--num-train", type=int, default=6000, metavar="N", help="photos (default %(default)s)")
+    options.add_argument("--num-dev", type=int, default=1000, metavar="N", help="photos (default %(default)s)")
+    options.add_argument("--num-test", type=int, default=1000, metavar="N", help="photos (default %(default)s)")
+    options.add_argument("--seed", type=int, default=0, metavar="N", help="another choice (default %(default)s)")
+    options.add_argument("--subsets", choices=SUBSETS, default=SUBSETS[0], help="(default %(default)s)")
+    options.add_argument(
+        "--metadata", choices=("auto", "json", "sqlite"), default="auto", help="auto: the database, if there is one"
+    )
+    options.add_argument("--coco-dir", type=Path, metavar="DIR", help="holds photos, in train2014/ and val2014/ or not")
+    options.add_argument(
+        "--photo-server",
+        action="append",
+        metavar="URL",
+        help=f"where train2014/ and val2014/ are fetched from; may be repeated (default {' '.join(SERVERS)})",
+    )
+    options.add_argument("--sample-rate", type=int, default=22050, metavar="HZ", help="of the wavs (%(default)s)")
+    options.add_argument("--on-bad", choices=("error", "skip"), default="error", help="missing or unreadable files")
+    options.add_argument("downloads", type=Path, metavar="DOWNLOADS")
+    options.add_argument("data", type=Path, metavar="DATA")
+    return options.parse_args()
 
 
 def read_subset(subset: str, folder: Path, form: str) -> tuple[list[Utterance], list[str]]:
@@ -171,10 +180,11 @@ def spoken_by(voices: str, pools: list[dict[str, list[Utterance]]]) -> list[dict
     return [by_image(u for us in pool.values() for u in us if u.recording.voice in wanted) for pool in pools]
 
 
-def share(pool: dict[str, list[Utterance]], counts: dict[str, int], seed: int) -> dict[str, dict[str, list[Utterance]]]:
-    """`counts` photos of `pool` for each split. Those with most recordings are chosen, and then shared out by lot.
+def share(pool: dict[str, list[Utterance]], counts: dict[str, int], seed: int) -> dict[str, list[Utterance]]:
+    """Utterances of `counts` photos of `pool` for each split.
 
-    The lot is a hash of seed and name, so that it does not depend on the machine or on the order of files.
+    Photos with most recordings are chosen (one voice speaks about one caption in eight, and scores want several of a
+    photo), then shared out by lot: a hash of seed and name, which does not depend on machine or order of files.
     """
 
     def lot(image: str) -> str:
@@ -188,7 +198,7 @@ def share(pool: dict[str, list[Utterance]], counts: dict[str, int], seed: int) -
         )
     order = sorted(pool, key=lambda image: (-min(len(pool[image]), CAPTIONS), lot(image)))
     drawn = iter(sorted(order[:total], key=lot))
-    return {split: {image: pool[image] for image in itertools.islice(drawn, n)} for split, n in counts.items()}
+    return {split: [u for image in itertools.islice(drawn, n) for u in pool[image]] for split, n in counts.items()}
 
 
 def read_captions(chosen: list[Utterance]) -> tuple[dict[Utterance, Caption], list[str]]:
@@ -242,10 +252,6 @@ def get_photos(
     finally:
         pool.shutdown(cancel_futures=True)
     return good, bad
-
-
-def is_cut(seconds: float, caption: Caption) -> bool:
-    return bool(caption.phones) and seconds < SHORTEST * caption.phones[-1][1]
 
 
 def write_split(data: Path, members: dict[Utterance, Caption], photos: dict[str, Path], wavs: dict[Path, Path]) -> None:

@@ -12,8 +12,8 @@ coco_dir=${coco_dir:-}
 options=("${@:1:$#-2}") downloads=${*: -2:1} data=${*: -1}
 
 # Of half a million files only the folders are looked at: their times change when a file comes or goes.
-sources=$(find -L "$downloads"/*2014 -maxdepth 3 \( -type d -o -name '*.sqlite3' -o -name .unpacked \) \
-  -printf '%p %s %T@\n' 2>/dev/null | LC_ALL=C sort | sha256sum)
+sources=$({ find -L "$downloads"/{train,val}2014 -maxdepth 3 \( -type d -o -name '*.sqlite3' -o -name .unpacked \) \
+  -printf '%p %s %T@\n' 2>/dev/null || true; } | LC_ALL=C sort | sha256sum)
 stamp_set "$data/.prepared" "${options[*]} coco_dir=$coco_dir $sources" local/{prepare,metadata}.py
 stamp_holds "$data"/{train,dev,test}/{images.scp,utt2image,utt2spk,spk2utt,wav.scp,text} && exit 0
 stamp_begin || rm -rf "$data/wavs"
