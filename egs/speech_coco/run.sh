@@ -8,9 +8,9 @@ defaults=(--image-feats resnet50 --num-units 200 --unit-bpe 4000 --unit-args 'ld
 # shellcheck disable=SC2034 # own and help_message are read by recipe_options.sh
 own=(--speech-coco-dir --coco-dir) help_message="Usage: egs/speech_coco/run.sh [options]
   --speech-coco-dir DIR   holds train2014.tar.gz and val2014.tar.gz, or both unpacked (default: they are downloaded;
-                          half of it is enough: egs/speech_coco/local/download_data.sh --help)
+                          the half is enough, see . ./path.sh; cd egs/speech_coco; local/download_data.sh --help)
   --coco-dir DIR          holds MSCOCO's photos in train2014/ and val2014/ (default: those in use are downloaded, 1.3 GB)
-  --prepare-args '...'    which voices and photos; see --prepare-args --help
+  --prepare-args '...'    which voices and photos; --stage 2 --prepare-args=--help lists what there is
 The other options are those of the main run.sh; here its defaults are
   ${defaults[*]}"
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -134,7 +134,9 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--num-dev", type=int, default=1000, metavar="N", help="photos (default %(default)s)")
     options.add_argument("--num-test", type=int, default=1000, metavar="N", help="photos (default %(default)s)")
     options.add_argument("--seed", type=int, default=0, metavar="N", help="another choice (default %(default)s)")
-    options.add_argument("--subsets", choices=SUBSETS, default=SUBSETS[0], help="(default %(default)s)")
+    options.add_argument(
+        "--subsets", choices=SUBSETS, default=SUBSETS[0], metavar="NAMES", help=f"{SUBSETS[0]} (default) or one of them"
+    )
     options.add_argument(
         "--metadata", choices=("auto", "json", "sqlite"), default="auto", help="auto: the database, if there is one"
     )
