@@ -7,24 +7,18 @@ with mono wavs in DATA/wavs and links to the photos in DATA/photos. All recordin
 from __future__ import annotations
 
 import logging
-import os
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from i2s.cli import parser, run
 from i2s.corpus.datadir import write_data_dir
 from i2s.corpus.pairs import PHOTOS, RECORDINGS, Folder, make_ids, read_pairs, resolve, split_by_photo
-from i2s.corpus.recordings import Source, convert, probe
+from i2s.corpus.recordings import convert_all, report_bad, report_sources
 from i2s.corpus.tables import write_table
-from i2s.errors import UserError
 from i2s.files import write_text
-from i2s.progress import track
 
 log = logging.getLogger(__name__)
 
 SPEAKER = "speaker"  # who speaks is not known
-SHOWN = 5
 
 
 def main() -> None:
@@ -76,53 +70,6 @@ def main() -> None:
     write_table(args.data / "photo_ids", {image: path for path, image in images.items()})
     write_text(args.data / "left_out", "".join(f"{problem}\n" for problem in missing + bad))
     write_text(args.data / ".recorded", "")  # stage 3 has nothing to speak
-
-
-def convert_all(wavs: dict[Path, Path], sample_rate: int) -> tuple[dict[Path, Source], list[str]]:
-    """Convert every recording on all cores. Returns what they were, and what is wrong with the others."""
-    bad: list[str] = []
-    sources = {}
-
-    def one(path: Path) -> Source | UserError:
-        try:
-            # A wav that is there was made by a run that was stopped later on.
-            return (probe(path) if wavs[path].is_file() else None) or convert(path, wavs[path], sample_rate)
-        except UserError as e:
-            return e
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        done = track(pool.map(one, wavs), "convert", total=len(wavs), unit="recording")
-        for path, result in zip(wavs, done, strict=True):
-            if isinstance(result, UserError):
-                bad.append(str(result))
-            else:
-                sources[path] = result
-    return sources, bad
-
-
-def report_bad(bad: list[str], on_bad: str, where: Path) -> None:
-    """Stop for what is missing or unreadable, or say how much is left out."""
-    if not bad:
-        return
-    shown = bad[:SHOWN]
-    if len(bad) > SHOWN:
-        shown.append(f"... and {len(bad) - SHOWN} more")
-    if on_bad == "error":
-        advice = "mend them, or leave them out: --prepare-args '--on-bad skip'"
-        raise UserError("\n  ".join([f"{where}: {len(bad)} problem{'s' * (len(bad) > 1)}:", *shown, advice]))
-    log.warning("%s: %d left out:\n  %s", where, len(bad), "\n  ".join(shown))
-
-
-def report_sources(sources: dict[Path, Source], sample_rate: int) -> None:
-    """Count what was changed, so that nobody is surprised."""
-    rates = Counter(source.sample_rate for source in sources.values())
-    stereo = sum(source.channels > 1 for source in sources.values())
-    for rate, count in sorted(rates.items()):
-        if rate != sample_rate:
-            note = "; little is left of such speech above half that" if rate < sample_rate else ""
-            log.info("%d recordings resampled from %d to %d Hz%s", count, rate, sample_rate, note)
-    if stereo:
-        log.info("%d recordings with several channels made mono", stereo)
 
 
 def link(photo: Path, target: Path) -> Path:

@@ -162,7 +162,7 @@ def _transfer(url: str, part: Path, have: int, size: int | None, timeout: float)
 def _receive(response: http.client.HTTPResponse, part: Path, have: int, total: int | None) -> None:
     with (
         part.open("r+b" if have else "wb") as f,
-        track(None, part.name[1:-5], _megabytes(total), "MB", initial=have // MEGABYTE) as bar,
+        track(None, part.name[1:-5], _megabytes(total), "MB", initial=have // MEGABYTE, delay=1) as bar,
     ):
         f.seek(have)
         f.truncate()

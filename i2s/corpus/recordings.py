@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +16,13 @@ import soxr
 
 from i2s.audio import write_wav
 from i2s.errors import UserError
+from i2s.progress import track
+
+log = logging.getLogger(__name__)
 
 SHORTEST = 0.1  # seconds; shorter ones hold no description
 SILENCE = 1e-4  # peak below which there is nothing to hear (-80 dB)
+SHOWN = 5  # problems in one message
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,53 @@ def convert(path: str | Path, target: str | Path, sample_rate: int = 22050) -> S
         raise UserError(f"{path}: is silent; check the microphone, or take it out")
     write_wav(target, mono / max(1.0, peak), sample_rate)
     return source
+
+
+def convert_all(wavs: Mapping[Path, Path], sample_rate: int) -> tuple[dict[Path, Source], list[str]]:
+    """Convert {recording: wav} on all cores. Returns what the recordings were, and what is wrong with others."""
+    bad: list[str] = []
+    sources = {}
+
+    def one(path: Path) -> Source | UserError:
+        try:
+            # A wav that is there was made by a run that was stopped later on.
+            return (probe(path) if wavs[path].is_file() else None) or convert(path, wavs[path], sample_rate)
+        except UserError as e:
+            return e
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        done = track(pool.map(one, wavs), "convert", total=len(wavs), unit="recording")
+        for path, result in zip(wavs, done, strict=True):
+            if isinstance(result, UserError):
+                bad.append(str(result))
+            else:
+                sources[path] = result
+    return sources, bad
+
+
+def report_bad(bad: list[str], on_bad: str, where: Path) -> None:
+    """Stop for what is missing or unreadable, or say how much is left out."""
+    if not bad:
+        return
+    shown = bad[:SHOWN]
+    if len(bad) > SHOWN:
+        shown.append(f"... and {len(bad) - SHOWN} more")
+    if on_bad == "error":
+        advice = "mend them, or leave them out: --prepare-args '--on-bad skip'"
+        raise UserError("\n  ".join([f"{where}: {len(bad)} problem{'s' * (len(bad) > 1)}:", *shown, advice]))
+    log.warning("%s: %d left out:\n  %s", where, len(bad), "\n  ".join(shown))
+
+
+def report_sources(sources: dict[Path, Source], sample_rate: int) -> None:
+    """Count what was changed, so that nobody is surprised."""
+    rates = Counter(source.sample_rate for source in sources.values())
+    stereo = sum(source.channels > 1 for source in sources.values())
+    for rate, count in sorted(rates.items()):
+        if rate != sample_rate:
+            note = "; little is left of such speech above half that" if rate < sample_rate else ""
+            log.info("%d recordings resampled from %d to %d Hz%s", count, rate, sample_rate, note)
+    if stereo:
+        log.info("%d recordings with several channels made mono", stereo)
 
 
 def probe(path: str | Path) -> Source | None:
