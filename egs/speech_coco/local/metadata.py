@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from i2s.corpus.ctm import SILENCE, Interval
 from i2s.errors import UserError
 
-SILENCE = "#"  # the corpus's phone of pauses
+PAUSE = "#"  # the corpus's phone of pauses
 COLUMNS = {  # of the database, and the JSON keys of the same values
     "captionID": "captionID",
     "imageID": "imgID",
@@ -46,16 +47,13 @@ class Recording:
         return self.disfluency == "None"
 
 
-Span = tuple[float, float, str]  # begin and end in seconds, symbol
-
-
 @dataclass(frozen=True)
 class Caption:
     """What the record of a recording says. Words and phones lie in time without overlap; pauses are phones SIL."""
 
     text: str
-    words: list[Span]
-    phones: list[Span]
+    words: list[Interval]
+    phones: list[Interval]
 
 
 class Metadata(Protocol):
@@ -183,7 +181,7 @@ def read_caption(metadata: Metadata, recording: Recording) -> Caption:
     return Caption(text, words, phones)
 
 
-def align(timecode: Any, where: str) -> tuple[list[Span], list[Span]]:
+def align(timecode: Any, where: str) -> tuple[list[Interval], list[Interval]]:
     """Words and phones of a timecode, a list of events [milliseconds, kind, value] in the order of time.
 
     A phone (PHO) lasts until the next one or the end of a pause (SIL); the last until the last event. A word (WORD)
@@ -199,8 +197,8 @@ def align(timecode: Any, where: str) -> tuple[list[Span], list[Span]]:
     times = [at for at, _, _ in events]
     if any(not math.isfinite(at) or at < 0 for at in times) or times != sorted(times):
         raise UserError(f"{where}: timecode: times are not in order")
-    phones: list[Span] = []
-    words: list[tuple[str, list[Span]]] = []
+    phones: list[Interval] = []
+    words: list[tuple[str, list[Interval]]] = []
     for i, (begin, kind, value) in enumerate(events):
         if kind == "WORD":
             words.append((value, []))
@@ -208,8 +206,8 @@ def align(timecode: Any, where: str) -> tuple[list[Span], list[Span]]:
             continue
         end = next((at for at, later, _ in events[i + 1 :] if later in ("PHO", "SIL")), times[-1])
         if end > begin and value:
-            phone = (begin, end, "SIL" if value == SILENCE else value)
+            phone = Interval(SILENCE if value == PAUSE else value, begin, end)
             phones.append(phone)
-            if value != SILENCE and words:
+            if value != PAUSE and words:
                 words[-1][1].append(phone)
-    return [(ps[0][0], ps[-1][1], word) for word, ps in words if word and ps], phones
+    return [Interval(word, ps[0].begin, ps[-1].end) for word, ps in words if word and ps], phones

@@ -21,9 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from metadata import Caption, Metadata, Recording, Span, open_metadata, read_caption, read_names
+from metadata import Caption, Metadata, Recording, open_metadata, read_caption, read_names
 
 from i2s.cli import parser, run
+from i2s.corpus.ctm import write_ctm
 from i2s.corpus.datadir import write_data_dir
 from i2s.corpus.download import download
 from i2s.corpus.recordings import SHOWN, convert_all, report_bad, report_sources
@@ -100,8 +101,8 @@ def main() -> None:
     report_sources(sources, args.sample_rate)
     for utterance, caption in captions.items():
         source = sources.get(utterance.source)
-        if source and caption.phones and source.seconds < SHORTEST * caption.phones[-1][1]:
-            ends = caption.phones[-1][1]
+        if source and caption.phones and source.seconds < SHORTEST * caption.phones[-1].end:
+            ends = caption.phones[-1].end
             bad.append(f"{utterance.source}: lasts {source.seconds:.2f} s, its phones {ends:.2f} s; is it cut short?")
             del sources[utterance.source]
     leave_out(bad)
@@ -267,16 +268,6 @@ def write_split(data: Path, members: dict[Utterance, Caption], photos: dict[str,
     )
     write_ctm(data / "ctm", {u.id: caption.words for u, caption in members.items()})
     write_ctm(data / "phones.ctm", {u.id: caption.phones for u, caption in members.items()})
-
-
-def write_ctm(path: Path, utterances: dict[str, list[Span]]) -> None:
-    """Kaldi's lines `utterance channel begin duration symbol`, in seconds, sorted by utterance and begin."""
-    lines = [
-        f"{utterance} 1 {begin:.4f} {end - begin:.4f} {symbol}\n"
-        for utterance in sorted(utterances, key=str.encode)
-        for begin, end, symbol in utterances[utterance]
-    ]
-    write_text(path, "".join(lines))
 
 
 if __name__ == "__main__":
