@@ -131,7 +131,8 @@ def test_long_speech_is_no_harder() -> None:
 
 def test_the_bound_is_the_evidence_where_that_is_known() -> None:
     """One unit of one state and Gaussian, utterances of one frame: q is the true posterior, the ELBO is log p(x)."""
-    prior = Prior(torch.tensor([0.5], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64), 1.5, 0.7, 1.0, 3.0)
+    mean, variance = torch.tensor([[0.5], [2.0]], dtype=torch.float64)
+    prior = Prior(mean, variance, enter=1.5, move=0.7, mixture=1.0, strength=3.0)
     x = torch.from_numpy(np.random.default_rng(0).normal(1, 3, (20, 1)))
     zero = Events(*(torch.zeros(*s, dtype=torch.float64) for s in ((1,), (1, 1), (1, 1), (1, 1, 1), (3, 1, 1, 1))))
     loop = PhoneLoop(prior, zero)
@@ -184,7 +185,7 @@ def agreement(method: PseudoPhones, feats: dict, truth: dict) -> float:
     return phone_stats({u: r[0] for u, r in runs.items()}, {u: r[1] for u, r in runs.items()}, truth)["nmi"]
 
 
-CONFIG = PseudoPhonesConfig(num_units=20, lda_dim=0, components=1, weight=1.0, epochs=15, batch_frames=2000)
+CONFIG = PseudoPhonesConfig(num_units=20, lda_dim=0, components=1, weight=1.0, epochs=6, batch_frames=2000)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,7 @@ def recovered() -> PseudoPhones:
 def test_known_units_are_recovered(recovered: PseudoPhones) -> None:
     feats, truth = ({u: x for u, x in part.items() if int(u[1:]) >= 100} for part in known_phone_loop(130))
     assert agreement(recovered, feats, truth) >= 0.9
+    assert (recovered.loop.counts.enter > 40).sum() == 10  # of twenty; all others are hardly used
 
 
 def test_both_ways_of_learning_raise_the_bound() -> None:
@@ -206,10 +208,10 @@ def test_both_ways_of_learning_raise_the_bound() -> None:
     assert torch.equal(start.counts.stay + start.counts.leave, start.counts.mixture.sum(0))
     full, bounds = fit(start, frames, replace(CONFIG, batch_frames=0, epochs=8))
     assert len(bounds) == 8 and np.diff(bounds).min() > -1e-5 * abs(bounds[-1])  # of float32
-    loop, estimates = fit(start, frames, replace(CONFIG, batch_frames=500, epochs=8))
+    loop, estimates = fit(start, frames, replace(CONFIG, batch_frames=500, epochs=5))
     pieces = [torch.from_numpy(x) for x in frames]
     reached, reached_full = (some.expect(pieces)[0] - some.kl() for some in (loop, full))
-    assert len(estimates) > 8 * 5
+    assert len(estimates) > 5 * 5
     assert reached > bounds[1] and reached_full > bounds[-1]
 
 
@@ -298,8 +300,9 @@ def test_stage_without_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     log = Path("exp/units/log/train.log").read_text()
     assert "epoch 2 of 2: ELBO" in log
     inventory = load("exp/units")
-    assert inventory.manifest["method"] == "pseudo-phones" and inventory.manifest["inventory"] == sha256("exp/units/hmm.npz")
-    assert "min_run" not in inventory.manifest and inventory.bpe is not None
+    manifest = inventory.manifest
+    assert (manifest["method"], manifest["inventory"]) == ("pseudo-phones", sha256("exp/units/hmm.npz"))
+    assert "min_run" not in manifest and inventory.bpe is not None
     for split in ("train", "dev", "test"):
         feats = Matrices(f"data/{split}/unit_feats.scp")
         units, durations = (read_int_table(f"exp/units/{split}/{name}") for name in ("units", "unit_durations"))
@@ -311,10 +314,5 @@ def test_stage_without_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     # A finished inventory tells its method by itself.
     run(sys.executable, "-m", "i2s.bin.encode_units", "exp/units", "data/dev/unit_feats.scp", "u", "d", cwd=tmp_path)
     assert Path("u").read_text() == Path("exp/units/dev/units").read_text()
-    # Killed after training, it goes on from there; options of another method are refused.
-    trained = Path("exp/units/hmm.npz").stat().st_mtime_ns
-    Path("exp/units/.done").rename("exp/units/.done.begun")
-    run(*stage, *options, "data", "exp/units", cwd=tmp_path)
-    assert Path("exp/units/hmm.npz").stat().st_mtime_ns == trained
     other = run(*stage, "--min-run", "2", "data", "exp/other", cwd=tmp_path, check=False)
     assert other.returncode != 0 and "unknown key 'min_run'" in other.stderr and "Traceback" not in other.stderr

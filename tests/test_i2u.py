@@ -484,7 +484,7 @@ def test_mistakes_are_named(corpus, monkeypatch):
     with pytest.raises(UserError, match="image features' kind differ"):
         train(corpus, monkeypatch, model="n")
     np.save(corpus / "units/codebook.npy", np.zeros((8, 3), np.float32))
-    with pytest.raises(UserError, match=r"codebook\.npy is missing or not the one"):
+    with pytest.raises(UserError, match=r"codebook\.npy: missing, or not the one"):
         train(corpus, monkeypatch, model="n")
 
 

@@ -372,6 +372,17 @@ def test_stage_is_skipped_when_up_to_date(recipe: Path) -> None:
     assert "up to date" in same.stderr
 
 
+def test_stage_that_was_stopped_after_training_goes_on(recipe: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recipe, copy)
+    (copy / "exp/units/.done").rename(copy / "exp/units/.done.begun")
+    before = (copy / "exp/units/codebook.npy").stat().st_mtime_ns
+    done = run_stage(copy, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert (copy / "exp/units/codebook.npy").stat().st_mtime_ns == before
+    assert (copy / "exp/units/.done").read_text() == (recipe / "exp/units/.done").read_text()
+
+
 def test_stage_refuses(recipe: Path, tmp_path: Path) -> None:
     unknown = run_stage(recipe, "--num-unit", "5")
     assert (unknown.returncode, "unknown option --num-unit" in unknown.stderr) == (2, True)
@@ -400,7 +411,7 @@ def test_inventory_refuses_other_features_and_damage(recipe: Path, tmp_path: Pat
     copy = tmp_path / "units"
     shutil.copytree(recipe / "exp/units", copy)
     np.save(copy / "codebook.npy", np.load(copy / "codebook.npy")[::-1])
-    with pytest.raises(UserError, match=r"codebook\.npy is missing or not the one of manifest"):
+    with pytest.raises(UserError, match=r"codebook\.npy: missing, or not the one of manifest"):
         load(copy)
     (copy / "codebook.npy").write_bytes(b"")
     with pytest.raises(UserError, match="units cannot be read"):

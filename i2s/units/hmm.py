@@ -79,7 +79,7 @@ class Prior:
     enter: float = 1.0  # e0; below 1, few units take most of the speech
     move: float = 1.0  # t0
     mixture: float = 1.0  # c0
-    strength: float = 1.0  # k0 and a0: frames that the prior of a component's mean, and half of those its variance, is worth
+    strength: float = 1.0  # k0 = a0: the prior is worth so many frames in a mean, and twice as many in a variance
 
 
 class NormalGamma(NamedTuple):
@@ -142,7 +142,7 @@ class PhoneLoop:
         """log Z, and the expected counts, of utterances (T, D) of at least S frames: in their dtype, all at once."""
         terms = Events(*(x.requires_grad_() for x in self.terms(utterances[0].dtype)))
         total = log_evidence(terms, pack(utterances))
-        counts = Events(*(x.double() for x in torch.autograd.grad(total, terms)))
+        counts = Events(*(x.double() for x in torch.autograd.grad(total, terms, materialize_grads=True)))
         return float(total.detach()), counts._replace(gauss=self.weight * counts.gauss)
 
     def moved(self, counts: Events, rate: float = 1.0) -> PhoneLoop:

@@ -64,9 +64,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     manifest = load_manifest(folder, "units")
     weights = Path(folder) / UNIT_METHODS.get(manifest["method"]).WEIGHTS
     if not weights.is_file() or sha256(weights) != manifest["inventory"]:
-        raise UserError(
-            f"{folder}: {weights.name} is missing or not the one of manifest.json; run the unit stage again"
-        )
+        raise UserError(f"{weights}: missing, or not the one of manifest.json; run the unit stage again")
     return manifest
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -116,7 +117,7 @@ class KMeans:
             with np.load(folder / "projection.npz", allow_pickle=False) as saved:
                 projection = Projection(saved["offsets"], saved["mean"], saved["matrix"])
                 return cls(codebook, projection, float(saved["spread"]), config)
-        except (OSError, ValueError, KeyError, EOFError) as e:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as e:
             raise UserError(f"{folder}: units cannot be read: {e}; run the unit stage again") from e
 
     def costs(self, feats: np.ndarray) -> np.ndarray:

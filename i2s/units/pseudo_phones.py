@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class PseudoPhonesConfig(UnitConfig):
     components: int = 2  # Gaussians of a state
     weight: float = 0.3  # of a frame's log likelihood beside transitions; lower: longer units, fewer bits a second
     concentration: float = 1.0  # prior count of a unit; near 0, fewer units are used
-    epochs: int = 5
+    epochs: int = 3
     batch_frames: int = 8000  # of a minibatch; 0: all speech is one batch, and the ELBO never falls
     delay: float = 10.0  # step t has the rate (t + delay) ** -forgetting
     forgetting: float = 0.6
@@ -110,10 +111,11 @@ class PseudoPhones:
         try:
             with np.load(folder / cls.WEIGHTS, allow_pickle=False) as saved:
                 counts = Events(*(torch.from_numpy(saved[name]) for name in Events._fields))
-                prior = Prior(torch.from_numpy(saved["mean"]), torch.from_numpy(saved["variance"]), config.concentration)
+                mean, variance = torch.from_numpy(saved["mean"]), torch.from_numpy(saved["variance"])
                 projection = Projection(saved["offsets"], saved["shift"], saved["matrix"])
-                return cls(PhoneLoop(prior, counts, config.weight), projection)
-        except (OSError, ValueError, KeyError, EOFError) as e:
+                loop = PhoneLoop(Prior(mean, variance, config.concentration), counts, config.weight)
+                return cls(loop, projection)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as e:
             raise UserError(f"{folder}: units cannot be read: {e}; run the unit stage again") from e
 
     def encode(self, utterances: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -131,9 +133,7 @@ class PseudoPhones:
         return {}
 
 
-def first_loop(
-    frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], config: PseudoPhonesConfig
-) -> PhoneLoop:
+def first_loop(frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], config: PseudoPhonesConfig) -> PhoneLoop:
     """The phone loop in which the runs of `labels` (T,) are units, cut into equal parts for their states.
 
     A state's frames (T, D) are shared out among its components by k-means.
@@ -173,9 +173,7 @@ def first_loop(
     return PhoneLoop(prior, Events(enter, stay, leave.clone(), mixture.clone(), weighted), config.weight)
 
 
-def fit(
-    loop: PhoneLoop, frames: Sequence[np.ndarray], config: PseudoPhonesConfig
-) -> tuple[PhoneLoop, list[float]]:
+def fit(loop: PhoneLoop, frames: Sequence[np.ndarray], config: PseudoPhonesConfig) -> tuple[PhoneLoop, list[float]]:
     """Variational Bayes on utterances (T, D) of at least `states` frames: the loop, and the ELBO before each step.
 
     On minibatches, the ELBO is estimated from each of them.
@@ -190,14 +188,13 @@ def fit(
             parts = np.array_split(rng.permutation(len(pieces)), count)
             steps = [parts] if full else [[part] for part in parts]
             for step in steps:
-                found = []
-                for part in step:
-                    found.append(loop.expect([pieces[i] for i in part]))
-                    bar.update()
+                found = [loop.expect([pieces[i] for i in part]) for part in step]
+                bar.update(len(step))
                 share = total / sum(len(pieces[i]) for part in step for i in part)
                 elbos.append(share * sum(log_z for log_z, _ in found) - loop.kl())
-                counts = Events(*(share * torch.stack(same).sum(0) for same in zip(*(c for _, c in found), strict=True)))
-                loop = loop.moved(counts, 1.0 if full else (len(elbos) - 1 + config.delay) ** -config.forgetting)
+                sums = (torch.stack(same).sum(0) for same in zip(*(counts for _, counts in found), strict=True))
+                rate = 1.0 if full else (len(elbos) - 1 + config.delay) ** -config.forgetting
+                loop = loop.moved(Events(*(share * x for x in sums)), rate)
             log.info(
                 "epoch %d of %d: ELBO %.5g a frame", epoch + 1, config.epochs,
                 np.mean(elbos[-len(steps):]) / total,
