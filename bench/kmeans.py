@@ -29,8 +29,7 @@ import numpy as np  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
 
 from i2s.features.speech import SpeechFeatureConfig, mfcc  # noqa: E402
-from i2s.units.config import UnitConfig  # noqa: E402
-from i2s.units.kmeans import cluster  # noqa: E402
+from i2s.units.kmeans import KMeansConfig, cluster  # noqa: E402
 
 T = TypeVar("T")
 
@@ -86,7 +85,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float, float]:
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
-(ours, _), ours_wall, ours_cpu = timed(lambda: cluster(frames, args.units, UnitConfig.iterations, seed=0))
+(ours, _), ours_wall, ours_cpu = timed(lambda: cluster(frames, args.units, KMeansConfig.iterations, seed=0))
 theirs, theirs_wall, theirs_cpu = timed(lambda: KMeans(args.units, n_init=1, random_state=0).fit(frames))
 
 ours_inertia, theirs_inertia = inertia(frames, ours), inertia(frames, theirs.cluster_centers_)

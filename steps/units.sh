@@ -17,12 +17,12 @@ UNIT_DIR/<split>/{units,unit_durations}; train a BPE over the units; print stati
   --nj N             jobs, split over the utterances (default $nj)
   --cmd CMD          where jobs run (default \$cpu_cmd of cmd.sh)
   --units NAME       how units are learned (default $units)
-  --config FILE      yaml with the keys of i2s.units.config.UnitConfig; the options below come after it:
-  --num-units K      size of the inventory (default 200)
+  --config FILE      yaml with the keys of the method's Config (see i2s/units); the options below come after it:
+  --num-units K      size of the inventory (default 200; pseudo-phones: 100, which need not all be used)
   --unit-bpe N       pieces of the BPE over units, which shorten what the image model predicts (0: none)
-  --unit-smooth L    cost of a change of unit, in mean squared distances of a frame to its unit (default 1; 0: none)
-  --min-run N        frames that a unit lasts at least (default 3; 1: no bound)
-  --seed S           seed of sampling and clustering
+  --seed S           seed of all that is random
+  --unit-smooth L    kmeans: cost of a change of unit, in mean squared distances of a frame to its unit (default 1)
+  --min-run N        kmeans: frames that a unit lasts at least (default 3; 1: no bound)
   --overrides 'key=value ...'    any of the keys"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
@@ -47,13 +47,14 @@ for split in dev test; do
   fi
 done
 stamp_holds "$dir/manifest.json" "$dir/stats.json" "$dir"/{train,dev,test}/{units,unit_durations} && exit 0
-stamp_begin || rm -rf "$dir/manifest.json" "$dir/codebook.npy" "$dir/stats.json" "$dir/train" "${dir:?}/dev" "$dir/test"
+stamp_begin || rm -rf "$dir/.trained" "$dir/manifest.json" "$dir/stats.json" "$dir/train" "${dir:?}/dev" "$dir/test"
 echo "$(basename "$0"): $units units of $data, $nj jobs; logs: $dir/log" >&2
-if [ ! -f "$dir/codebook.npy" ]; then
+if [ ! -f "$dir/.trained" ]; then
   # shellcheck disable=SC2086 # a command with its options
   ${cmd:-$cpu_cmd} "$dir/log/train.log" \
     python -m i2s.bin.train_units --units "$units" ${config:+--config "$config"} \
     "$data/train/unit_feats.scp" "$dir" "${values[@]}"
+  touch "$dir/.trained"
 fi
 for split in train dev test; do
   rm -rf "${dir:?}/$split/parts" # of a run that was stopped

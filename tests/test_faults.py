@@ -322,7 +322,7 @@ def test_without_a_fault_the_commands_work(world):
 def test_units_of_another_feature_are_refused(world):
     units_folder()
     features("mel.scp", 50, dim=13)
-    done = command("encode_units", "exp/units", "mel.scp", "units", "durations")
+    done = command("encode_units", "--units", "kmeans", "exp/units", "mel.scp", "units", "durations")
     assert done.status == 1 and re.search(r"13|39", done.stderr), done.stderr
     assert "Traceback" not in done.stderr and not Path("units").exists()
 

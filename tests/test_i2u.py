@@ -275,8 +275,12 @@ def corpus(tmp_path) -> Path:
         write_table(data / split / "utt2image", captions)
         write_int_table(units / split / "units", {u: says[images[i]] for u, i in captions.items()})
     save_manifest(
-        units, {"kind": "units", "inventory": sha256(units / "codebook.npy"), "size": 8, "bpe_size": bpe.size}
-    )
+        units,
+        {
+            "kind": "units", "method": "kmeans", "inventory": sha256(units / "codebook.npy"),
+            "size": 8, "bpe_size": bpe.size,
+        },
+    )  # fmt: skip
     return tmp_path
 
 
@@ -430,7 +434,7 @@ def test_mistakes_are_named(corpus, monkeypatch):
     with pytest.raises(UserError, match="image features' kind differ"):
         train(corpus, monkeypatch, model="n")
     np.save(corpus / "units/codebook.npy", np.zeros((8, 3), np.float32))
-    with pytest.raises(UserError, match="unit inventory differ"):
+    with pytest.raises(UserError, match=r"codebook\.npy: missing, or not the one"):
         train(corpus, monkeypatch, model="n")
 
 

@@ -21,8 +21,8 @@ from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.units import load
 from i2s.units.bpe import UnitBpe
-from i2s.units.config import UnitConfig
-from i2s.units.kmeans import KMeans, cluster, sample
+from i2s.units.inventory import UnitEncoder
+from i2s.units.kmeans import KMeans, KMeansConfig, cluster, sample
 from i2s.units.project import discriminant, standardise, with_context
 from i2s.units.runs import collapse, expand
 from i2s.units.smooth import segment
@@ -184,7 +184,7 @@ def blobs(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def test_kmeans_finds_clusters_whatever_their_scale() -> None:
-    kmeans = KMeans.train(blobs(), UnitConfig(num_units=5, lda_dim=0))
+    kmeans = KMeans.train(blobs(), KMeansConfig(num_units=5, lda_dim=0))
     frames = blobs(7)["u3"]
     units, durations = collapse(kmeans.costs(frames).argmin(1))
     assert sorted(units) == [0, 1, 2, 3, 4]
@@ -193,12 +193,12 @@ def test_kmeans_finds_clusters_whatever_their_scale() -> None:
 
 
 def test_kmeans_is_saved_whole_and_seeded(tmp_path: Path) -> None:
-    config = UnitConfig(num_units=5, lda_dim=3)
+    config = KMeansConfig(num_units=5, lda_dim=3)
     frames = blobs(7)["u3"]
     kmeans = KMeans.train(blobs(), config)
     assert kmeans.codebook.shape == (5, 3)
     kmeans.save(tmp_path)
-    assert (KMeans.load(tmp_path).costs(frames) == kmeans.costs(frames)).all()
+    assert (KMeans.load(tmp_path, config).costs(frames) == kmeans.costs(frames)).all()
     assert (KMeans.train(blobs(), config).codebook == kmeans.codebook).all()
 
 
@@ -247,7 +247,7 @@ def test_projection_standardises_and_finds_what_tells_classes_apart() -> None:
 )
 def test_kmeans_refuses(table: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        KMeans.train(table, UnitConfig(num_units=5))
+        KMeans.train(table, KMeansConfig(num_units=5))
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_kmeans_refuses(table: dict[str, np.ndarray], message: str) -> None:
 )
 def test_config_refuses(options: dict[str, float]) -> None:
     with pytest.raises(UserError, match="it must be at least"):
-        UnitConfig(**options)  # type: ignore[arg-type]
+        KMeansConfig(**options)  # type: ignore[arg-type]
 
 
 def test_config_refuses_a_bpe_smaller_than_the_inventory() -> None:
     with pytest.raises(UserError, match="bpe_size is 100"):
-        UnitConfig(num_units=200, bpe_size=100)
+        KMeansConfig(num_units=200, bpe_size=100)
 
 
 # --- statistics ----------------------------------------------------------------------------------------------------
@@ -360,8 +360,8 @@ def test_stage_writes_a_finished_inventory(recipe: Path, monkeypatch: pytest.Mon
         assert list(units) == list(durations) == list(feats)
         for key in feats:
             assert sum(durations[key]) == len(feats[key])
-            encoded = inventory.encode(feats[key])
-            assert (units[key], durations[key]) == (encoded[0].tolist(), encoded[1].tolist())
+            row, lengths = inventory.encode({key: feats[key]})[key]
+            assert (units[key], durations[key]) == (row.tolist(), lengths.tolist())
             assert inventory.bpe.decode(inventory.bpe.encode(units[key])) == units[key]
     assert json.loads(Path("exp/units/stats.json").read_text())["train"]["used"] == 5
     assert Path("exp/units/run_lengths.png").read_bytes().startswith(b"\x89PNG")
@@ -371,6 +371,17 @@ def test_stage_is_skipped_when_up_to_date(recipe: Path) -> None:
     same = run_stage(recipe, *OPTIONS)
     assert same.returncode == 0
     assert "up to date" in same.stderr
+
+
+def test_stage_that_was_stopped_after_training_goes_on(recipe: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recipe, copy)
+    (copy / "exp/units/.done").rename(copy / "exp/units/.done.begun")
+    before = (copy / "exp/units/codebook.npy").stat().st_mtime_ns
+    done = run_stage(copy, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert (copy / "exp/units/codebook.npy").stat().st_mtime_ns == before
+    assert (copy / "exp/units/.done").read_text() == (recipe / "exp/units/.done").read_text()
 
 
 def test_stage_refuses(recipe: Path, tmp_path: Path) -> None:
@@ -391,17 +402,18 @@ def test_stage_refuses(recipe: Path, tmp_path: Path) -> None:
 
 def test_inventory_refuses_other_features_and_damage(recipe: Path, tmp_path: Path) -> None:
     inventory = load(recipe / "exp/units")
-    with pytest.raises(UserError, match=r"features have shape \(4, 3\), but these units were learned from 2 columns"):
-        inventory.encode(np.zeros((4, 3), np.float32))
-    with pytest.raises(UserError, match="NaN"):
-        inventory.encode(np.full((4, 2), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"u: features have shape \(4, 3\), but.* were learned from 2 columns"):
+        inventory.encode({"u": np.zeros((4, 3), np.float32)})
+    for bad in (np.full((4, 2), np.nan, np.float32), np.zeros((0, 2), np.float32)):
+        with pytest.raises(UserError, match="u: features are empty, or hold NaN"):
+            inventory.encode({"u": bad})
     with pytest.raises(UserError, match="no finished model"):
         load(tmp_path)
     copy = tmp_path / "units"
     shutil.copytree(recipe / "exp/units", copy)
     np.save(copy / "codebook.npy", np.load(copy / "codebook.npy")[::-1])
-    with pytest.raises(UserError, match=r"codebook\.npy is not the one of manifest"):
+    with pytest.raises(UserError, match=r"codebook\.npy: missing, or not the one of manifest"):
         load(copy)
     (copy / "codebook.npy").write_bytes(b"")
     with pytest.raises(UserError, match="units cannot be read"):
-        load(copy)
+        UnitEncoder(copy, "kmeans")

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from i2s.archive import Matrices
 from i2s.cli import parser, run
 from i2s.corpus.jobs import parse_job, share
 from i2s.corpus.tables import write_int_table
-from i2s.errors import UserError
-from i2s.progress import track
+from i2s.progress import batches
+from i2s.units import load
 from i2s.units.inventory import UnitEncoder
+
+BATCH = 32  # utterances
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--units", default="kmeans", metavar="NAME", help="method (default: %(default)s)")
+    options.add_argument("--units", metavar="NAME", help="method, where UNIT_DIR is not a finished inventory yet")
     options.add_argument("--job", type=parse_job, default=(1, 1), metavar="J/N", help="the J-th of N slices of SCP")
     options.add_argument("folder", type=Path, metavar="UNIT_DIR")
     options.add_argument("scp", type=Path, metavar="SCP")
@@ -27,14 +31,13 @@ def main() -> None:
     options.add_argument("durations_out", type=Path, metavar="DURATIONS")
     args = options.parse_args()
 
-    encoder = UnitEncoder(args.folder, args.units)
+    encoder = UnitEncoder(args.folder, args.units) if args.units else load(args.folder)
     matrices = Matrices(args.scp)
-    units, durations = {}, {}
-    for key in track(share(list(matrices), args.job), "speech to units", unit="utt"):
-        feats = matrices[key]
-        units[key], durations[key] = encoder.encode(feats)
-        if durations[key].sum() != len(feats) or not len(feats):
-            raise UserError(f"{args.scp}: {key}: {len(feats)} frames became {durations[key].sum()}; extract it again")
+    units: dict[str, np.ndarray] = {}
+    durations: dict[str, np.ndarray] = {}
+    for keys in batches(share(list(matrices), args.job), BATCH, "speech to units"):
+        for key, runs in encoder.encode({key: matrices[key] for key in keys}).items():
+            units[key], durations[key] = runs
     write_int_table(args.durations_out, durations)
     write_int_table(args.units_out, units)
 

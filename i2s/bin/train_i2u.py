@@ -11,7 +11,6 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -19,13 +18,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config
 from i2s.features.manifest import image_feats_of_training
-from i2s.files import atomic_path, sha256
+from i2s.files import atomic_path
 from i2s.i2u import IMAGE_TO_UNIT
 from i2s.i2u.data import Captions
-from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
+from i2s.modeldir import name_checkpoint, save_manifest
 from i2s.train.checkpoints import check_unfinished
 from i2s.train.fit import fit
 from i2s.units.bpe import UnitBpe
+from i2s.units.inventory import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def main() -> None:
 
     part = IMAGE_TO_UNIT.get(args.i2u)
     config = load_config(part.config_class, args.config, args.overrides)
-    units = read_units(args.units)
+    units = read_manifest(args.units)
     bpe = UnitBpe.load(args.units / "bpe.model", units["size"]) if units["bpe_size"] else None
     image_feats = image_feats_of_training(args.data)
     bytes_left = config.cache_gb * 1e9
@@ -73,15 +73,6 @@ def main() -> None:
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         manifest = {"kind": "i2u", "model": args.i2u, "units": units, "image_feats": image_feats}
         save_manifest(args.model, manifest | name_checkpoint(args.model, best))
-
-
-def read_units(folder: Path) -> dict[str, Any]:
-    """The manifest of a unit inventory. Raises UserError if its codebook is not the one that the manifest names."""
-    units = load_manifest(folder, "units")
-    codebook = folder / "codebook.npy"
-    if codebook.is_file():
-        check_same(codebook, folder / "manifest.json", "unit inventory", sha256(codebook), units["inventory"])
-    return units
 
 
 if __name__ == "__main__":

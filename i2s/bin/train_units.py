@@ -1,7 +1,7 @@
 """Stage 6, first part: learn units from the speech features of the training set.
 
 Writes UNIT_DIR/config.yaml and the units. The folder becomes a finished inventory with i2s.bin.finish_units.
-SCP is a table of feature matrices; KEY=VALUE are fields of i2s.units.config.UnitConfig.
+SCP is a table of feature matrices; KEY=VALUE are fields of the method's Config.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from i2s.archive import Matrices
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config
 from i2s.units import UNIT_METHODS
-from i2s.units.config import UnitConfig
+from i2s.units.base import UnitMethod
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--units", default="kmeans", metavar="NAME", help="method (default: %(default)s)")
-    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of UnitConfig")
+    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of the Config")
     options.add_argument("scp", type=Path, metavar="SCP")
     options.add_argument("folder", type=Path, metavar="UNIT_DIR")
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     args = options.parse_args()
 
-    method = UNIT_METHODS.get(args.units)
-    config = load_config(UnitConfig, args.config, args.overrides)
+    part: type[UnitMethod] = UNIT_METHODS.get(args.units)
+    config = load_config(part.Config, args.config, args.overrides)
     (args.folder / "manifest.json").unlink(missing_ok=True)  # not finished any more
     save_config(config, args.folder / "config.yaml")
-    quantiser = method.train(Matrices(args.scp), config)
-    quantiser.save(args.folder)
-    logging.info("%s: %d units, mean squared distance %.4g", args.folder, quantiser.size, quantiser.spread)
+    method = part.train(Matrices(args.scp), config)
+    method.save(args.folder)
+    logging.info("%s: %d units", args.folder, method.size)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Speech to discrete units: quantisers, run-length collapse, and BPE over units."""
+"""Speech to discrete units: ways to discover them, run-length collapse, and BPE over units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from i2s.units.inventory import UnitInventory
 
 UNIT_METHODS = Registry(
-    "units", {"kmeans": Part("i2s.units.kmeans:KMeans", "k-means over frames of speech features (faiss)")}
+    "units",
+    {
+        "kmeans": Part("i2s.units.kmeans:KMeans", "k-means over frames of speech features (faiss)"),
+        "pseudo-phones": Part(
+            "i2s.units.pseudo_phones:PseudoPhones", "units of a Bayesian phone-loop HMM (Ondel et al. 2016)"
+        ),
+    },
 )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from i2s.files import atomic_path
 from i2s.progress import track
 from i2s.units.config import UnitConfig
 from i2s.units.project import Projection, discriminant, standardise
+from i2s.units.runs import collapse
 from i2s.units.smooth import segment
 
 LDA_FRAMES = 100_000  # frames that the projection is learned from: its few thousand numbers need no more
@@ -20,15 +24,36 @@ LDA_CLASSES = 400  # whatever the number of units; fewer where frames are few
 LDA_PENALTY, LDA_MIN_RUN = 1.0, 3  # smooth classes until they last about as long as sounds do
 
 
+@dataclass(frozen=True)
+class KMeansConfig(UnitConfig):
+    """How units are learned from speech features, and how speech is then written in them."""
+
+    smoothing: float = 1.0  # cost of a change of unit, in mean squared distances of a frame to its centroid
+    min_run: int = 3  # frames that a unit lasts at least
+    lda_dim: int = 40  # dimensions of the learned projection of the features; 0: none, features are standardised
+    lda_rounds: int = 2  # times that the projection is learned
+    context: int = 3  # the projection sees the frames at -context, 0 and +context
+    iterations: int = 20  # of k-means (see `cluster`)
+    sample_frames: int = 250_000  # frames that k-means sees: whole utterances in random order, held in memory
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_least({"smoothing": 0, "min_run": 1, "lda_dim": 0, "lda_rounds": 0, "context": 0})
+        self.check_least({"iterations": 1, "sample_frames": 1})
+
+
 class KMeans:
-    """Centroids in a projected feature space. A unit is the index of the nearest centroid.
+    """Centroids in a projected feature space. A unit is the index of the nearest centroid, smoothed over time.
 
     codebook: (K, D') centroids; projection: features (T, D) to (T, D'); spread: the mean squared distance of a training
     frame to its nearest centroid, by which costs are divided, so that a penalty means the same for every inventory.
     """
 
-    def __init__(self, codebook: np.ndarray, projection: Projection, spread: float):
-        self.codebook, self.projection, self.spread = codebook, projection, spread
+    Config = KMeansConfig
+    WEIGHTS = "codebook.npy"
+
+    def __init__(self, codebook: np.ndarray, projection: Projection, spread: float, config: KMeansConfig):
+        self.codebook, self.projection, self.spread, self.config = codebook, projection, spread, config
         self._square_norms = (codebook**2).sum(1)
 
     @property
@@ -42,7 +67,7 @@ class KMeans:
         return self.projection.dim_in
 
     @classmethod
-    def train(cls, feats: Mapping[str, np.ndarray], config: UnitConfig) -> KMeans:
+    def train(cls, feats: Mapping[str, np.ndarray], config: KMeansConfig) -> KMeans:
         """Learn from a table of (T, D) matrices. Memory: that of `sample_frames` frames, however large the table.
 
         Standardised features are clustered; the clusters, smoothed over time, are the classes of a linear discriminant
@@ -69,12 +94,12 @@ class KMeans:
 
     @classmethod
     def _cluster(
-        cls, utterances: list[np.ndarray], projection: Projection, num_units: int, config: UnitConfig
+        cls, utterances: list[np.ndarray], projection: Projection, num_units: int, config: KMeansConfig
     ) -> KMeans:
         frames = np.concatenate([projection(matrix) for matrix in utterances])
         np.random.default_rng(config.seed).shuffle(frames)
         codebook, spread = cluster(frames, num_units, config.iterations, config.seed)
-        return cls(codebook, projection, spread)
+        return cls(codebook, projection, spread, config)
 
     def save(self, folder: Path) -> None:
         """Write projection.npz and codebook.npy."""
@@ -85,14 +110,14 @@ class KMeans:
             np.save(tmp, self.codebook)
 
     @classmethod
-    def load(cls, folder: Path) -> KMeans:
+    def load(cls, folder: Path, config: KMeansConfig) -> KMeans:
         """Read what `save` wrote. Raises UserError if it is missing or damaged."""
         try:
             codebook = np.load(folder / "codebook.npy", allow_pickle=False)
             with np.load(folder / "projection.npz", allow_pickle=False) as saved:
                 projection = Projection(saved["offsets"], saved["mean"], saved["matrix"])
-                return cls(codebook, projection, float(saved["spread"]))
-        except (OSError, ValueError, KeyError, EOFError) as e:
+                return cls(codebook, projection, float(saved["spread"]), config)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as e:
             raise UserError(f"{folder}: units cannot be read: {e}; run the unit stage again") from e
 
     def costs(self, feats: np.ndarray) -> np.ndarray:
@@ -100,6 +125,15 @@ class KMeans:
         frames = self.projection(feats)
         squares = (frames**2).sum(1, keepdims=True) - 2 * frames @ self.codebook.T + self._square_norms
         return np.maximum(squares, 0) / max(self.spread, 1e-12)
+
+    def encode(self, utterances: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each utterance (T, D) collapsed units (N,) and their durations in frames (N,), sum T."""
+        c = self.config
+        return [collapse(segment(self.costs(feats), c.smoothing, c.min_run)) for feats in utterances]
+
+    def manifest(self) -> dict[str, Any]:
+        """How runs are found: part of what the units are."""
+        return {"smoothing": self.config.smoothing, "min_run": self.config.min_run}
 
 
 def sample(feats: Mapping[str, np.ndarray], frames: int, seed: int) -> list[np.ndarray]:
