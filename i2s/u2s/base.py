@@ -43,7 +43,6 @@ class UnitToSpeech(ABC):
     """Base of all unit-to-speech models: run-length collapsed units in, log-mel spectrogram (and waveform) out."""
 
     Config: ClassVar[type[Any]]
-    has_voice: ClassVar[bool] = False  # it makes waveforms by itself: no vocoder is needed
     size: int  # units of the inventory
 
     @classmethod

@@ -88,7 +88,6 @@ class Clustergen(UnitToSpeech):
     """See the module's description."""
 
     Config = ClustergenConfig
-    has_voice = True
 
     def __init__(self, config: ClustergenConfig, size: int, features: SpeechFeatureConfig, weights: Weights):
         self.config, self.size, self.features, self.weights = config, size, features, weights
@@ -163,7 +162,7 @@ class Clustergen(UnitToSpeech):
     def load(cls, config: ClustergenConfig, size: int, features: SpeechFeatureConfig, weights: Path) -> Self:
         try:
             with np.load(weights, allow_pickle=False) as file:
-                return cls(config, size, features, _weights(dict(file), config, size))
+                return cls(config, size, features, _weights(dict(file), config, size, features))
         except FileNotFoundError:
             raise UserError(f"{weights}: no such file; run stage 8 again") from None
         except Exception as e:  # (numpy raises whatever a damaged file leads to)
@@ -301,13 +300,16 @@ def _growth_targets(exemplars: np.ndarray, order: int) -> np.ndarray:
     return np.hstack([cepstra, rest / (rest.std(0) + 1e-4) * np.sqrt(0.1 * total)]).astype(np.float32)
 
 
-def _weights(file: dict[str, np.ndarray], config: ClustergenConfig, size: int) -> Weights:
+def _weights(
+    file: dict[str, np.ndarray], config: ClustergenConfig, size: int, features: SpeechFeatureConfig
+) -> Weights:
     """The arrays of a weights file, checked: raises UserError, KeyError or ValueError where they do not fit."""
+    width = World(features.sample_rate, features.hop_length, config.order).width
     exemplars, lengths, profiles, scale = (file[name] for name in ("exemplars", "lengths", "profiles", "scale"))
     run_lengths = file["run_lengths"]
     if profiles.shape != (size, config.profile):
         raise UserError(f"profiles of shape {profiles.shape}, expected {(size, config.profile)}")
-    if exemplars.ndim != 2 or scale.shape != (exemplars.shape[1] - 1,) or lengths.sum() != len(exemplars):
+    if exemplars.shape != (lengths.sum(), width) or scale.shape != (width - 1,) or lengths.min() < 1:
         raise UserError("its exemplars do not fit together")
     if not all(np.isfinite(a).all() for a in (exemplars, profiles, scale, run_lengths)):
         raise UserError("it holds NaN or infinite values")
