@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +34,7 @@ from i2s.units.runs import round_durations
 log = logging.getLogger(__name__)
 
 LEAST_VARIANCE = 1e-3  # of a parameter in its training variances: a leaf of few exemplars may show less
+GROWTH_ORDER = 13  # cepstral coefficients that trees are grown to predict
 DEV_UTTERANCES = 100  # measured at the end of training
 Rows = Sequence[Sequence[int]]
 
@@ -83,6 +84,13 @@ class Weights:
     durations: Forest
     run_lengths: np.ndarray  # float32 (runs,): the exemplars of `durations`
 
+    def save(self, path: Path) -> Path:
+        """Write the file, whole or not at all."""
+        arrays = {name: getattr(self, name) for name in ("exemplars", "lengths", "profiles", "scale", "run_lengths")}
+        with atomic_path(path) as tmp:
+            np.savez(tmp, **arrays, **self.frames.arrays("frames"), **self.durations.arrays("durations"))
+        return path
+
 
 class Clustergen(UnitToSpeech):
     """See the module's description."""
@@ -123,13 +131,11 @@ class Clustergen(UnitToSpeech):
         )  # fmt: skip
         lengths = np.array([len(x) for x in analysed], np.int32)
         scale = np.ones(world.width - 1, np.float32)
-        model = cls(
-            config, train.size, features, Weights(exemplars, lengths, profiles, scale, frames, runs, run_lengths)
-        )
-        scale[:] = model.measure(dev, folder)
-        return model.save(folder / "clustergen.npz")
+        weights = Weights(exemplars, lengths, profiles, scale, frames, runs, run_lengths)
+        scale = cls(config, train.size, features, weights).measure(dev)
+        return replace(weights, scale=scale).save(folder / "clustergen.npz")
 
-    def measure(self, dev: UnitSpeech, folder: Path) -> np.ndarray:
+    def measure(self, dev: UnitSpeech) -> np.ndarray:
         """Log what tells generated speech from that of `dev`, of true durations; returns `Weights.scale`."""
         chosen = np.unique(np.linspace(0, len(dev) - 1, min(DEV_UTTERANCES, len(dev))).astype(int)).tolist()
         units, durations, natural = _analyse(dev, chosen, self.world, self.config.workers)
@@ -137,26 +143,19 @@ class Clustergen(UnitToSpeech):
         ours, theirs = np.concatenate(generated), np.concatenate(natural)
         spoken = theirs[:, 0] > theirs[:, 0].mean()  # not the pauses
         difference = (ours - theirs)[spoken]
-        distortion = 10 / np.log(10) * np.sqrt(2 * (difference[:, 1 : self.config.order] ** 2).sum(1))
+        # Over the mel scale, without loudness. (WORLD's cosines are orthonormal: the usual factor of 2 is in them.)
+        distortion = 10 / np.log(10) * np.sqrt((difference[:, 1 : self.config.order] ** 2).sum(1))
         voiced = (theirs[:, -1] > 0.5) & (ours[:, -1] > 0.5)
         predicted = np.concatenate(self.durations(units))
         log.info(
-            "%s: dev: mel-cepstral distortion %.2f dB, F0 off by %.1f %%, voicing wrong in %.1f %%, duration of a unit "
-            "off by %.2f frames", folder, distortion.mean(),
+            "dev: mel-cepstral distortion %.2f dB, F0 off by %.1f %%, voicing wrong in %.1f %% of the frames, "
+            "duration of a unit off by %.2f frames", distortion.mean(),
             100 * np.abs(ours - theirs)[voiced, -2].mean() if voiced.any() else np.nan,
             100 * ((theirs[:, -1] > 0.5) != (ours[:, -1] > 0.5)).mean(),
             np.abs(predicted - np.concatenate(durations)).mean(),
         )  # fmt: skip
         spread = [np.mean([x[:, :-1].var(0) for x in side], 0) for side in (natural, generated)]
         return np.sqrt((spread[0] + 1e-8) / (spread[1] + 1e-8)).astype(np.float32)
-
-    def save(self, path: Path) -> Path:
-        """Write the weights, whole or not at all."""
-        w = self.weights
-        arrays = {name: getattr(w, name) for name in ("exemplars", "lengths", "profiles", "scale", "run_lengths")}
-        with atomic_path(path) as tmp:
-            np.savez(tmp, **arrays, **w.frames.arrays("frames"), **w.durations.arrays("durations"))
-        return path
 
     @classmethod
     def load(cls, config: ClustergenConfig, size: int, features: SpeechFeatureConfig, weights: Path) -> Self:
@@ -171,24 +170,20 @@ class Clustergen(UnitToSpeech):
     def synthesise(self, units: Rows, durations: Rows | None = None) -> list[Speech]:
         """Speak a batch, all utterances in one call of each forest. Errors: see UnitToSpeech."""
         self.check_units(units, durations)
-        runs = [list(d) for d in durations] if durations is not None else self.round(self.durations(units))
+        if durations is None:
+            durations = [round_durations(row) for row in self.durations(units)]
+        runs = [list(row) for row in durations]
         lengths = [sum(d) for d in runs]
         spoken = np.split(self.sharpen(self.parameters(units, runs), lengths), np.cumsum(lengths)[:-1])
-        speech = []
-        for frames, row in zip(spoken, runs, strict=True):
-            wav = self.world.synthesise(frames)
-            speech.append(Speech(log_mel(wav, self.features), row, wav=wav))
-        return speech
+        with ThreadPoolExecutor(self.config.workers or None) as pool:  # (WORLD runs outside of Python's lock)
+            wavs = list(pool.map(self.world.synthesise, spoken))
+        return [Speech(log_mel(wav, self.features), row, wav=wav) for wav, row in zip(wavs, runs, strict=True)]
 
     def durations(self, units: Rows) -> list[np.ndarray]:
         """The expected number of frames of each unit of each utterance."""
         contexts = unit_contexts(units, self.weights.profiles, self.config.context)
         expected = self.weights.durations.weights(contexts) @ self.weights.run_lengths
         return np.split(expected, np.cumsum([len(row) for row in units])[:-1])
-
-    @staticmethod
-    def round(durations: list[np.ndarray]) -> list[list[int]]:
-        return [round_durations(row) for row in durations]
 
     def parameters(self, units: Rows, durations: Rows) -> np.ndarray:
         """WORLD's frames (sum of all durations, width) of utterances one after another."""
@@ -267,7 +262,7 @@ def _analyse(
             )
         return found
 
-    with ThreadPoolExecutor(workers or None) as pool:  # (WORLD runs outside of Python's lock)
+    with ThreadPoolExecutor(workers or None) as pool:
         try:
             analysed = list(track(pool.map(frames, chosen), "WORLD analysis", len(chosen), "utterance"))
         except BaseException:
@@ -289,15 +284,18 @@ def _profiles(units: np.ndarray, durations: np.ndarray, cepstra: np.ndarray, siz
 
 
 def _growth_targets(exemplars: np.ndarray, order: int) -> np.ndarray:
-    """What the trees tell apart, (N, width): cepstra, weighed as they are, and the rest at a tenth of their variance.
+    """What the trees are to tell apart, (N, width): the first cepstra, which hold nearly all of the variance, loudness
+    at no more than that of the others together, and the rest at a tenth of it each.
 
     (Deltas of exemplars that sound alike in like contexts are alike, too: asked for, they would cost much and gain
     little.)
     """
     centred = exemplars - exemplars.mean(0)
-    cepstra, rest = centred[:, :order], centred[:, order:]
-    total = cepstra.var(0).sum()
-    return np.hstack([cepstra, rest / (rest.std(0) + 1e-4) * np.sqrt(0.1 * total)]).astype(np.float32)
+    shape = centred[:, 1 : min(order, GROWTH_ORDER)]
+    total = shape.var(0).sum()
+    others = np.hstack([centred[:, :1], centred[:, order:]])
+    weights = np.sqrt(total * np.array([1.0] + [0.1] * (others.shape[1] - 1)))
+    return np.hstack([shape, others / (others.std(0) + 1e-4) * weights]).astype(np.float32)
 
 
 def _weights(
