@@ -32,8 +32,8 @@ def save_system(
 ) -> None:
     """Write the manifest that makes `folder` a system. Paths are kept relative to it, so that `exp/` can be moved.
 
-    models: the folders of `i2u` and `u2s`, or of `sas`. vocoder_name: empty where they need none. Raises UserError if two of them were trained on different unit
-    inventories.
+    models: the folders of `i2u` and `u2s`, or of `sas`. vocoder_name: empty where they need none. Raises UserError if
+    two of the models were trained on different unit inventories.
     """
     if "sas" not in models:
         check_units(models["i2u"], models["u2s"])

@@ -123,7 +123,8 @@ def test_deltas_of_a_trajectory_lead_back_to_it() -> None:
     values = np.random.default_rng(0).normal(size=(9, 2))
     deltas = with_deltas(values, [1, 3, 5])
     np.testing.assert_allclose(deltas[5, 2:4], (values[6] - values[4]) / 2, rtol=1e-5)
-    np.testing.assert_allclose(deltas[4], [*values[4], *(values[5] - values[4]) / 2, *(values[5] - values[4])], rtol=1e-5)
+    step = values[5] - values[4]
+    np.testing.assert_allclose(deltas[4], [*values[4], *step / 2, *step], rtol=1e-5)
     np.testing.assert_allclose(generate(deltas, np.ones_like(deltas), [1, 3, 5]), values, atol=1e-6)
 
 
@@ -147,9 +148,7 @@ def test_forest_predicts_as_scikit_learn_does() -> None:
         assert np.array_equal((again.weights(new) @ y), weights @ y)
 
 
-@pytest.mark.parametrize(
-    "fault", ["children", "circle", "feature", "members", "begin", "threshold", "empty leaf"]
-)  # fmt: skip
+@pytest.mark.parametrize("fault", ["children", "circle", "feature", "members", "begin", "threshold", "empty leaf"])
 def test_damaged_forests_are_refused(fault: str) -> None:
     rng = np.random.default_rng(0)
     forest = Forest.grow(rng.random((40, 3)), rng.random((40, 2)), 3, 2, 1.0, seed=0)
@@ -332,7 +331,7 @@ def test_faults_in_training_data(corpus: tuple[Path, Path], tmp_path: Path) -> N
     model = tmp_path / "model"
     with pytest.raises(UserError, match="unknown key 'tree'; did you mean trees"):
         train(data, units, model, "tree=3")
-    with pytest.raises(UserError, match="max_features=2.0: must be over 0"):
+    with pytest.raises(UserError, match="must be over 0"):
         train(data, units, model, "max_features=2")
     wavs = read_table(data / "train/wav.scp")
     name = min(wavs)
@@ -355,7 +354,7 @@ def test_damaged_weights_are_refused(trained: Path, tmp_path: Path) -> None:
     whole, arrays = weights.read_bytes(), dict(np.load(weights))
     for content in (whole[: len(whole) // 2], b"", b"no archive"):
         weights.write_bytes(content)
-        with pytest.raises(UserError, match="clustergen.npz: cannot be loaded"):
+        with pytest.raises(UserError, match="cannot be loaded"):
             u2s.load(folder)
     changes = {
         "profiles": arrays["profiles"][:-1],  # of another inventory
@@ -366,7 +365,7 @@ def test_damaged_weights_are_refused(trained: Path, tmp_path: Path) -> None:
     }
     for name, array in changes.items():
         np.savez(weights, **{**arrays, name: array})
-        with pytest.raises(UserError, match="clustergen.npz: cannot be loaded"):
+        with pytest.raises(UserError, match="cannot be loaded"):
             u2s.load(folder)
     weights.unlink()
     with pytest.raises(UserError, match="no such file"):
@@ -393,8 +392,8 @@ def test_it_needs_no_vocoder_and_others_do(corpus: tuple[Path, Path], trained: P
     """The command of stage 9: wavs, run lengths and the spectrograms of what was spoken."""
     table = corpus[1] / "dev" / "units"
     with pytest.MonkeyPatch.context() as patch:
-        arguments = ["synthesise", "--vocoder", "", "--batch-size", "4", str(table), str(trained), str(tmp_path / "out")]
-        patch.setattr(sys, "argv", arguments)
+        folders = [str(table), str(trained), str(tmp_path / "out")]
+        patch.setattr(sys, "argv", ["synthesise", "--vocoder", "", "--batch-size", "4", *folders])
         synthesise.main()
     wavs, mels = read_table(tmp_path / "out/wav.1.scp"), Matrices(tmp_path / "out/mel.1.scp")
     durations = read_int_table(tmp_path / "out/unit_durations.1")

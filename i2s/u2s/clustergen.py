@@ -50,17 +50,15 @@ class ClustergenConfig:
     profile: int = 8  # numbers that tell what a unit sounds like
     trees: int = 20
     min_leaf: int = 3  # exemplars
-    max_features: float = 0.5  # part of the features that a split chooses from
+    max_features: float = 0.3  # part of the features that a split chooses from
     duration_trees: int = 50
     duration_min_leaf: int = 5
     sharpness: float = 1.0  # 1: the generated trajectories vary as much as natural ones; 0: as they are, smoothed
     workers: int = 0  # threads; 0: as many as there are cores
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(
-            ("max_frames", "profile", "trees", "min_leaf", "duration_trees", "duration_min_leaf"), 1
-        ) | dict.fromkeys(("seed", "context", "sharpness", "workers"), 0)
-        for name, low in {**least, "order": 2}.items():
+        least = {"seed": 0, "max_frames": 1, "order": 2, "context": 0, "profile": 1, "trees": 1, "min_leaf": 1}
+        for name, low in {**least, "duration_trees": 1, "duration_min_leaf": 1, "sharpness": 0, "workers": 0}.items():
             if not getattr(self, name) >= low:  # written so that NaN is refused too
                 raise UserError(f"{name}={getattr(self, name)}: must be at least {low}")
         if not 0 < self.max_features <= 1:
@@ -117,14 +115,15 @@ class Clustergen(UnitToSpeech):
         enough = int(np.searchsorted(np.cumsum(np.asarray(train.lengths)[order]), config.max_frames)) + 1
         units, durations, analysed = _analyse(train, sorted(order[:enough].tolist()), world, config.workers)
         exemplars = np.concatenate(analysed)
-        profiles = _profiles(np.concatenate(units), np.concatenate(durations), exemplars[:, : config.order], train.size,
-                             config.profile)  # fmt: skip
+        cepstra, run_lengths = exemplars[:, : config.order], np.concatenate(durations).astype(np.float32)
+        profiles = _profiles(
+            np.concatenate(units).repeat(np.concatenate(durations)), cepstra, train.size, config.profile
+        )
         log.info("%s: growing forests on %d frames of %d utterances", folder, len(exemplars), len(units))
         frames = Forest.grow(
             frame_contexts(units, durations, profiles, config.context), _growth_targets(exemplars, config.order),
             config.trees, config.min_leaf, config.max_features, config.seed, config.workers or None,
         )  # fmt: skip
-        run_lengths = np.concatenate(durations).astype(np.float32)
         runs = Forest.grow(
             unit_contexts(units, profiles, config.context), run_lengths,
             config.duration_trees, config.duration_min_leaf, config.max_features, config.seed, config.workers or None,
@@ -272,11 +271,13 @@ def _analyse(
     return [split.units[u] for u in ids], [split.durations[u] for u in ids], analysed
 
 
-def _profiles(units: np.ndarray, durations: np.ndarray, cepstra: np.ndarray, size: int, width: int) -> np.ndarray:
-    """The principal components (size, width) of the units' mean cepstra; zeros for a unit that was not heard."""
-    of_frame = units.repeat(durations)
-    counts = np.bincount(of_frame, minlength=size)
-    sums = np.stack([np.bincount(of_frame, column, size) for column in cepstra.T], 1)
+def _profiles(units: np.ndarray, cepstra: np.ndarray, size: int, width: int) -> np.ndarray:
+    """The principal components (size, width) of the units' mean cepstra; zeros for a unit that was not heard.
+
+    units: (T,), of each frame; cepstra: (T, order).
+    """
+    counts = np.bincount(units, minlength=size)
+    sums = np.stack([np.bincount(units, column, size) for column in cepstra.T], 1)
     means = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None] - cepstra.mean(0), 0)
     _, _, axes = np.linalg.svd(means * np.sqrt(counts)[:, None], full_matrices=False)
     profiles = means @ axes[:width].T

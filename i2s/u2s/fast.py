@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from i2s.train.fit import TrainConfig
-from i2s.u2s.base import Speech, SpectrogramModel, frame_mask
+from i2s.u2s.base import SpectrogramModel, Speech, frame_mask
 from i2s.u2s.data import Batch
 from i2s.units.runs import round_durations
 

@@ -23,7 +23,7 @@ from i2s.errors import UserError
 from i2s.files import write_text
 from i2s.train.fit import TrainConfig
 from i2s.u2s import autoregress
-from i2s.u2s.base import Speech, SpectrogramModel, frame_mask
+from i2s.u2s.base import SpectrogramModel, Speech, frame_mask
 from i2s.u2s.data import Batch
 
 log = logging.getLogger(__name__)
