@@ -110,7 +110,7 @@ class SpectrogramModel(UnitToSpeech, Module):
 
     @classmethod
     def learn(
-        cls, config: TrainConfig, train: UnitSpeech, dev: UnitSpeech, features: SpeechFeatureConfig, folder: Path
+        cls, config: Any, train: UnitSpeech, dev: UnitSpeech, features: SpeechFeatureConfig, folder: Path
     ) -> Path:
         """A run that was stopped goes on from its last epoch. Errors: see `fit`."""
         lightning.seed_everything(config.seed, verbose=False)
@@ -118,11 +118,11 @@ class SpectrogramModel(UnitToSpeech, Module):
         model.mel_mean, model.mel_std = train.mel_statistics()
         model.start()
         log.info("%s: %.1f million parameters", folder, sum(p.numel() for p in model.parameters()) / 1e6)
-        loaders = (
+        train_loader, dev_loader = (
             split.loader(config.batch_size, config.workers, config.seed, split is train, config.max_frames)
             for split in (train, dev)
         )
-        best = fit(model, *loaders, folder)
+        best = fit(model, train_loader, dev_loader, folder)
         load_weights(model, best)
         model.export(folder)
         return best

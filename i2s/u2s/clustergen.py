@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -84,9 +84,10 @@ class Weights:
 
     def save(self, path: Path) -> Path:
         """Write the file, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in ("exemplars", "lengths", "profiles", "scale", "run_lengths")}
+        names = ("exemplars", "lengths", "profiles", "scale", "run_lengths")
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
         with atomic_path(path) as tmp:
-            np.savez(tmp, **arrays, **self.frames.arrays("frames"), **self.durations.arrays("durations"))
+            np.savez(tmp, **arrays | self.frames.arrays("frames") | self.durations.arrays("durations"))
         return path
 
 
