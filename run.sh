@@ -35,7 +35,7 @@ unit_bpe=
 unit_args=
 i2u_config=conf/i2u_transformer_small.yaml
 i2u_args=
-u2s_config=conf/u2s_fast_small.yaml
+u2s_config=
 u2s_args=
 sas_config=conf/sas_blocks_small.yaml
 sas_args=
@@ -71,6 +71,7 @@ Learn to describe images in speech with no text in between, and measure it. With
   --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
   (--system sas)                                --sas-config FILE   --sas-args 'key=value ...'
   --vocoder NAME  (default $vocoder)               --vocoder-weights PATH (wavenet: see steps/train_vocoder.sh)
+                  (--u2s clustergen needs none)
   --search-args 'key=value ...'   search of image-to-unit, or of what --system sas draws
   --samples N     draw so many descriptions of each image as units, to see how they vary (default $samples)
   --spice true    SPICE too (needs Java)
@@ -98,6 +99,7 @@ case $units in
   *) num_units=${num_units:-200} ;;
 esac
 unit_bpe=${unit_bpe:-1000}
+: "${u2s_config:=conf/u2s_${u2s/%fast/fast_small}.yaml}" # (the embedded corpus is small)
 
 conf() { # a recipe's own file comes before the project's
   if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
@@ -140,8 +142,10 @@ if [ "$system" = sas ]; then
   ceilings_dir=$exp/ceilings_sas_$vocoder
   unit_dir=$exp/units_$units$num_units
 else
-  name=${i2u}_${u2s}_$vocoder$tag speaker=("$unit_dir" "$u2s_dir")
-  ceilings_dir=$exp/ceilings_${u2s}_$vocoder$tag
+  voice=${u2s}_$vocoder
+  if [ "$u2s" = clustergen ]; then voice=$u2s vocoder='' vocoder_weights=''; fi
+  name=${i2u}_$voice$tag speaker=("$unit_dir" "$u2s_dir")
+  ceilings_dir=$exp/ceilings_$voice$tag
 fi
 system_dir=$exp/$name
 features=$(conf conf/features.yaml)
@@ -214,6 +218,7 @@ elif runs 8 "train unit-to-speech"; then
 fi
 
 if runs 9 "generate"; then
+  [ -n "$vocoder" ] || skips "--u2s $u2s makes waveforms itself: the vocoder"
   speak=(--nj "$nj" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights")
   if [ "$system" = sas ]; then
     "$root/steps/generate_sas.sh" "${speak[@]}" --image-weights "$image_weights" --search-args "$search_args" \

@@ -1,4 +1,4 @@
-"""A whole system, photos in and speech out: models that draw spectrograms of what photos show, and a vocoder."""
+"""A whole system, photos in and speech out: models that say what photos show, and a vocoder where they need one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from i2s.i2u.search import SearchConfig
 from i2s.modeldir import check_same, load_manifest, save_manifest
 from i2s.parts import SYSTEMS
 from i2s.u2s.base import Speech
+from i2s.vocoder.speak import waveforms
 
 
 def save_system(
@@ -31,8 +32,8 @@ def save_system(
 ) -> None:
     """Write the manifest that makes `folder` a system. Paths are kept relative to it, so that `exp/` can be moved.
 
-    models: the folders of `i2u` and `u2s`, or of `sas`. Raises UserError if two of them were trained on different unit
-    inventories.
+    models: the folders of `i2u` and `u2s`, or of `sas`. vocoder_name: empty where they need none. Raises UserError if
+    two of the models were trained on different unit inventories.
     """
     if "sas" not in models:
         check_units(models["i2u"], models["u2s"])
@@ -127,7 +128,8 @@ class System:
 
         self.models: Models = SYSTEMS.get("sas" if "sas" in manifest else "units")(folder, manifest)
         self.features = from_dict(SpeechFeatureConfig, self.models.features, str(folder))
-        self.vocoder = vocoder.load(manifest["vocoder"], self.features, path("vocoder_weights"))
+        name = manifest["vocoder"]
+        self.vocoder = vocoder.load(name, self.features, path("vocoder_weights")) if name else None
         image_feats = self.models.image_feats
         self.extractor = load_extractor(image_feats["kind"], path("image_weights"))
         check_same(
@@ -143,5 +145,5 @@ class System:
     def describe(self, photos: list[Image.Image]) -> list[Description]:
         """Describe a batch of RGB photos."""
         speech = self.models(self.extractor.features([self.extractor.prepare(photo) for photo in photos]))
-        wavs = self.vocoder([s.mel for s in speech])
+        wavs = waveforms(speech, self.vocoder)
         return [Description(wav, s.stopped) for s, wav in zip(speech, wavs, strict=True)]

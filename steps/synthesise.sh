@@ -9,7 +9,8 @@ help_message="Usage: steps/synthesise.sh [options] U2S_DIR DIR
 Speak DIR/units with the model in U2S_DIR, into DIR/{wav.scp,wav/,feats.scp,unit_durations,failures}.
   --nj N            jobs, split over the utterances (default $nj)
   --cmd CMD         where jobs run (default \$cpu_cmd of cmd.sh)
-  --vocoder NAME    (default $vocoder)    --vocoder-weights PATH"
+  --vocoder NAME    (default $vocoder)    --vocoder-weights PATH
+                    not used by models that make waveforms themselves: clustergen"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"

@@ -24,7 +24,7 @@ from i2s.train.fit import load_weights
 from i2s.u2s import autoregress
 from i2s.u2s.base import UnitToSpeech, frame_mask
 from i2s.u2s.data import UnitSpeech, collate
-from i2s.u2s.fast import MAX_POSITION, FastConfig, FastModel, regulate, round_durations
+from i2s.u2s.fast import MAX_POSITION, FastConfig, FastModel, regulate
 from i2s.u2s.tacotron2 import (
     Tacotron2Config,
     Tacotron2Model,
@@ -33,6 +33,7 @@ from i2s.u2s.tacotron2 import (
     load_espnet,
     well_aligned,
 )
+from i2s.units.runs import round_durations
 
 SIZE, MELS = 7, 10
 TINY_FAST = FastConfig(width=16, unit_layers=2, frame_layers=2, kernel=3)

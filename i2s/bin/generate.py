@@ -31,7 +31,7 @@ def main() -> None:
     options.add_argument("--batch-size", type=int, default=32, metavar="N", help="images decoded together")
     options.add_argument("--search", nargs="*", default=[], metavar="KEY=VALUE", help="keys of SearchConfig")
     options.add_argument("--samples", type=int, default=0, metavar="N", help="of each image, besides (default 0)")
-    options.add_argument("--vocoder", default="griffinlim")
+    options.add_argument("--vocoder", default="griffinlim", help="'': none, of a model that makes waveforms itself")
     options.add_argument("--vocoder-weights", type=Path)
     options.add_argument("--image-weights", type=Path)
     options.add_argument("data", type=Path, metavar="DATA_DIR")

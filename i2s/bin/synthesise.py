@@ -1,4 +1,4 @@
-"""Speak a table of units: unit-to-speech model, then vocoder.
+"""Speak a table of units: unit-to-speech model, then vocoder where the model draws spectrograms only.
 
 Writes, of this job's share: OUT_DIR/wav/<id>.wav, OUT_DIR/mel.J.{ark,scp} (the spectrograms), wav.J.scp,
 unit_durations.J, and failures.J (`id reason`: no end found, or attention lost).

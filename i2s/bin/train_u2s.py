@@ -1,7 +1,7 @@
 """Stage 8: train a unit-to-speech model on DATA_DIR/{train,dev}/feats.scp and the units in UNIT_DIR/{train,dev}.
 
-Writes MODEL_DIR: config.yaml, checkpoints/, tensorboard/, and at the end manifest.json. A run that was stopped goes on
-from its last epoch.
+Writes MODEL_DIR: config.yaml, the weights, tensorboard/ of the neural models, and at the end manifest.json. A training
+of these that was stopped goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import lightning
-
 from i2s.cli import parser, run
 from i2s.config import from_dict, load_config, save_config, to_dict
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
-from i2s.train.fit import fit, load_weights
 from i2s.u2s import UNIT_TO_SPEECH
 from i2s.u2s.data import UnitSpeech
 
@@ -43,22 +40,11 @@ def main() -> None:
 
     args.model.mkdir(parents=True, exist_ok=True)
     save_config(config, args.model / "config.yaml")
-    lightning.seed_everything(config.seed, verbose=False)
-    model = part.build(config, units["size"], features.n_mels)
-    model.mel_mean, model.mel_std = train.mel_statistics()
-    model.start()
     log.info(
-        "%s: %s, %.1f million parameters; %d utterances, %.1f hours; dev: %d utterances",
-        args.model, args.u2s, sum(p.numel() for p in model.parameters()) / 1e6,
-        len(train), sum(train.lengths) * units["frame_shift"] / 3600, len(dev),
+        "%s: %s; %d utterances, %.1f hours; dev: %d utterances",
+        args.model, args.u2s, len(train), sum(train.lengths) * units["frame_shift"] / 3600, len(dev),
     )  # fmt: skip
-    train_loader, dev_loader = (
-        split.loader(config.batch_size, config.workers, config.seed, split is train, config.max_frames)
-        for split in (train, dev)
-    )
-    best = fit(model, train_loader, dev_loader, args.model)
-    load_weights(model, best)
-    model.export(args.model)
+    weights = part.learn(config, train, dev, features, args.model)
     save_manifest(
         args.model,
         {
@@ -66,7 +52,7 @@ def main() -> None:
             "model": args.u2s,
             "units": units,
             "features": units["features"],
-            **name_checkpoint(args.model, best),
+            **name_checkpoint(args.model, weights),
         },
     )
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+import lightning
 import numpy as np
 import torch
 
 from i2s.errors import UserError
-from i2s.train.fit import Module, TrainConfig
-from i2s.u2s.data import Batch
+from i2s.features.speech import SpeechFeatureConfig
+from i2s.train.fit import Module, TrainConfig, fit, load_weights
+from i2s.u2s.data import Batch, UnitSpeech
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Speech:
     mel: float32 (T, n_mels), natural log. durations: frames of each unit, with sum T, or None where the model has
     none. attention: float32 (decoder steps, units or positions of an image) or None. stopped: it came to an end by
     itself. aligned: as far as the attention tells, every unit was spoken once and in order; of an image, it was looked
-    at.
+    at. wav: float32 (samples,) in [-1, 1], of a model that makes waveforms by itself; of others a vocoder makes it.
     """
 
     mel: np.ndarray
@@ -31,51 +36,26 @@ class Speech:
     attention: np.ndarray | None = None
     stopped: bool = True
     aligned: bool = True
+    wav: np.ndarray | None = None
 
 
-class UnitToSpeech(Module):
-    """Base of all unit-to-speech models: run-length collapsed units in, log-mel spectrogram out.
+class UnitToSpeech(ABC):
+    """Base of all unit-to-speech models: run-length collapsed units in, log-mel spectrogram (and waveform) out."""
 
-    The buffers `mel_mean` and `mel_std` (n_mels,) normalise the spectrogram; training sets them.
-    """
-
-    Config: ClassVar[type[TrainConfig]]
-    dev_score: ClassVar[str]  # which of the losses chooses the checkpoint
-    mel_mean: torch.Tensor
-    mel_std: torch.Tensor
-
-    def __init__(self, size: int, n_mels: int):
-        super().__init__()
-        self.size, self.n_mels = size, n_mels
-        self.register_buffer("mel_mean", torch.zeros(n_mels))
-        self.register_buffer("mel_std", torch.ones(n_mels))
+    Config: ClassVar[type[Any]]
+    size: int  # units of the inventory
 
     @classmethod
     @abstractmethod
-    def build(cls, config: TrainConfig, size: int, n_mels: int) -> Self:
-        """A new model for `size` units and `n_mels` mel channels."""
+    def learn(
+        cls, config: Any, train: UnitSpeech, dev: UnitSpeech, features: SpeechFeatureConfig, folder: Path
+    ) -> Path:
+        """Train a model of the configuration `config` into `folder`; returns the file of its weights."""
 
-    def start(self) -> None:
-        """Called once before training begins, say to load other weights."""
-
-    def export(self, folder: Path) -> None:
-        """Called once after training, with the best weights: write what else belongs into the model's folder."""
-
+    @classmethod
     @abstractmethod
-    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The parts of the training loss by name, each a mean over the batch, and their weighted sum `total`."""
-
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(f"train/{name}", value, batch_size=len(batch.units))
-        return losses["total"]
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(f"dev/{name}", value, batch_size=len(batch.units), sync_dist=True)
-        self.log("dev/score", losses[self.dev_score], batch_size=len(batch.units), prog_bar=True, sync_dist=True)
+    def load(cls, config: Any, size: int, features: SpeechFeatureConfig, weights: Path) -> Self:
+        """The model that `learn` made, ready to speak. Raises UserError where the weights are damaged or do not fit."""
 
     @abstractmethod
     def synthesise(
@@ -104,6 +84,76 @@ class UnitToSpeech(Module):
                         f"utterance {i} of the batch: {len(row)} units, {len(frames)} durations; "
                         "expected a duration of at least one frame for every unit"
                     )
+
+
+class SpectrogramModel(UnitToSpeech, Module):
+    """Base of the neural models, which draw log-mel spectrograms and are trained with Lightning.
+
+    The buffers `mel_mean` and `mel_std` (n_mels,) normalise the spectrogram; training sets them.
+    """
+
+    Config: ClassVar[type[TrainConfig]]
+    dev_score: ClassVar[str]  # which of the losses chooses the checkpoint
+    mel_mean: torch.Tensor
+    mel_std: torch.Tensor
+
+    def __init__(self, size: int, n_mels: int):
+        super().__init__()
+        self.size, self.n_mels = size, n_mels
+        self.register_buffer("mel_mean", torch.zeros(n_mels))
+        self.register_buffer("mel_std", torch.ones(n_mels))
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: TrainConfig, size: int, n_mels: int) -> Self:
+        """A new model for `size` units and `n_mels` mel channels."""
+
+    @classmethod
+    def learn(
+        cls, config: Any, train: UnitSpeech, dev: UnitSpeech, features: SpeechFeatureConfig, folder: Path
+    ) -> Path:
+        """A run that was stopped goes on from its last epoch. Errors: see `fit`."""
+        lightning.seed_everything(config.seed, verbose=False)
+        model = cls.build(config, train.size, train.n_mels)
+        model.mel_mean, model.mel_std = train.mel_statistics()
+        model.start()
+        log.info("%s: %.1f million parameters", folder, sum(p.numel() for p in model.parameters()) / 1e6)
+        train_loader, dev_loader = (
+            split.loader(config.batch_size, config.workers, config.seed, split is train, config.max_frames)
+            for split in (train, dev)
+        )
+        best = fit(model, train_loader, dev_loader, folder)
+        load_weights(model, best)
+        model.export(folder)
+        return best
+
+    @classmethod
+    def load(cls, config: TrainConfig, size: int, features: SpeechFeatureConfig, weights: Path) -> Self:
+        model = cls.build(config, size, features.n_mels)
+        load_weights(model, weights)
+        return model
+
+    def start(self) -> None:
+        """Called once before training begins, say to load other weights."""
+
+    def export(self, folder: Path) -> None:
+        """Called once after training, with the best weights: write what else belongs into the model's folder."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The parts of the training loss by name, each a mean over the batch, and their weighted sum `total`."""
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        losses = self.losses(batch)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value, batch_size=len(batch.units))
+        return losses["total"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        losses = self.losses(batch)
+        for name, value in losses.items():
+            self.log(f"dev/{name}", value, batch_size=len(batch.units), sync_dist=True)
+        self.log("dev/score", losses[self.dev_score], batch_size=len(batch.units), prog_bar=True, sync_dist=True)
 
 
 def frame_mask(lengths: torch.Tensor, longest: int | None = None) -> torch.Tensor:

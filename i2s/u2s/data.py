@@ -102,7 +102,7 @@ class UnitSpeech(Spectrograms[Item]):
         self.mels = Matrices(data / "feats.scp")
         self.units = read_int_table(units / "units")
         self.durations = read_int_table(units / "unit_durations")
-        self.size, self.n_mels, self.where = size, n_mels, units
+        self.size, self.n_mels, self.data = size, n_mels, data
         self.ids = [u for u in self.units if u in self.mels and u in self.durations]
         if not self.ids:
             raise UserError(f"{units}/units and {data}/feats.scp have no utterance in common")

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from i2s.train.fit import TrainConfig
-from i2s.u2s.base import Speech, UnitToSpeech, frame_mask
+from i2s.u2s.base import SpectrogramModel, Speech, frame_mask
 from i2s.u2s.data import Batch
+from i2s.units.runs import round_durations
 
 MAX_POSITION = 24  # frames from the start and the end of a run that are told apart
 
@@ -56,7 +56,7 @@ class Block(nn.Module):
         return x + self.dropout(self.linear(F.relu(h)))
 
 
-class FastModel(UnitToSpeech):
+class FastModel(SpectrogramModel):
     """See the module's description."""
 
     Config = FastConfig
@@ -150,17 +150,3 @@ def regulate(durations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     start = end - durations.gather(1, index)
     top = MAX_POSITION - 1
     return index, (t - start).clamp(0, top), (end - 1 - t).clamp(0, top), mask
-
-
-def round_durations(durations: np.ndarray) -> list[int]:
-    """Round positive durations to whole frames, at least one each, carrying the error along.
-
-    Each unit ends where the exact durations so far end, rounded, so that the sum is right.
-    """
-    out, at, exact = [], 0, 0.0
-    for duration in durations:
-        exact += float(duration)
-        end = max(at + 1, int(np.floor(exact + 0.5)))
-        out.append(end - at)
-        at = end
-    return out

@@ -23,7 +23,7 @@ from i2s.errors import UserError
 from i2s.files import write_text
 from i2s.train.fit import TrainConfig
 from i2s.u2s import autoregress
-from i2s.u2s.base import Speech, UnitToSpeech, frame_mask
+from i2s.u2s.base import SpectrogramModel, Speech, frame_mask
 from i2s.u2s.data import Batch
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Tacotron2Config(autoregress.DecoderConfig):
     prenet_seed: int | None = 0  # of the dropout that the pre-net keeps in synthesis; null: no dropout
 
 
-class Tacotron2Model(UnitToSpeech):
+class Tacotron2Model(SpectrogramModel):
     """See the module's description. `self.tts` is ESPnet's module: state dict keys are `tts.*`, as in its files."""
 
     Config = Tacotron2Config

@@ -30,3 +30,17 @@ def expand(units: Sequence[int] | np.ndarray, durations: Sequence[int] | np.ndar
     if (durations < 1).any():
         raise UserError(f"a unit lasts {durations.min()} frames; every duration must be at least 1")
     return np.repeat(units, durations)
+
+
+def round_durations(durations: np.ndarray) -> list[int]:
+    """Round positive durations to whole frames, at least one each, carrying the error along.
+
+    Each unit ends where the exact durations so far end, rounded, so that the sum is right.
+    """
+    out, at, exact = [], 0, 0.0
+    for duration in durations:
+        exact += float(duration)
+        end = max(at + 1, int(np.floor(exact + 0.5)))
+        out.append(end - at)
+        at = end
+    return out
