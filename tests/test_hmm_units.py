@@ -16,6 +16,7 @@ import torch
 
 from i2s.archive import Matrices, write_ark
 from i2s.config import to_dict
+from i2s.corpus.ctm import Interval
 from i2s.corpus.tables import read_int_table
 from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig
@@ -176,13 +177,16 @@ def known_phone_loop(utterances: int, units: int = 10, seed: int = 0) -> list[di
         lasts = rng.geometric(0.35, (len(labels), 3))
         at = np.repeat(means[labels].reshape(-1, 6), lasts.ravel(), 0)
         feats[f"u{u}"] = (at + rng.normal(size=at.shape)).astype(np.float32)
-        truth[f"u{u}"] = [str(unit) for unit in np.repeat(labels, lasts.sum(1))]
+        ends = np.cumsum(lasts.sum(1)).tolist()  # one frame a second
+        truth[f"u{u}"] = [
+            Interval(str(unit), begin, end) for unit, begin, end in zip(labels, [0, *ends], ends, strict=False)
+        ]
     return [feats, truth]
 
 
 def agreement(method: PseudoPhones, feats: dict, truth: dict) -> float:
     runs = dict(zip(feats, method.encode(list(feats.values())), strict=True))
-    return phone_stats({u: r[0] for u, r in runs.items()}, {u: r[1] for u, r in runs.items()}, truth)["nmi"]
+    return phone_stats({u: r[0] for u, r in runs.items()}, {u: r[1] for u, r in runs.items()}, truth, 1.0)["nmi"]
 
 
 CONFIG = PseudoPhonesConfig(num_units=20, lda_dim=0, components=1, weight=1.0, epochs=6, batch_frames=2000)
