@@ -327,3 +327,17 @@ def test_what_cannot_be_aligned_is_named_or_left_out(recipe: Path, tmp_path: Pat
     assert read_table(tmp_path / "exp/u/train/failures") == {"train0": "not in the lexicon: qwxyzzy"}
     unknown = run_step(tmp_path, "units.sh", "--overrides", "lexikon=x", *stage, expected=1)
     assert "did you mean lexicon?" in unknown
+
+
+def test_units_are_compared_in_a_table(recipe: Path) -> None:
+    for kind in ("words", "phones-l1"):
+        run_step(recipe, "units.sh", "--nj", "2", "--units", kind, "data", f"exp/{kind}")
+    printed = run_step(recipe, "../utils/compare_units.sh", "data/train", "exp/words", "exp/phones-l1")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line[:1] == "|"]
+    words, phones = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
+    # These phones are the alignment that units are compared with.
+    assert [phones[name] for name in ("kind", "purity", "NMI", "F")] == ["phones-l1", "100.0", "100.0", "100.0"]
+    assert float(words["purity"]) < 100 and float(words["recall"]) < 100 and float(words["boundary precision"]) == 100
+    assert float(words["a second"]) < float(phones["a second"])
+    missing = run_step(recipe, "../utils/compare_units.sh", "data/test", "exp/nowhere", expected=1)
+    assert "Traceback" not in missing
