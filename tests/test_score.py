@@ -32,7 +32,7 @@ from i2s.score.floors import best_constant, most_frequent, random_others
 from i2s.score.inputs import Inputs, Splits, read_captions
 from i2s.score.java import find_java
 from i2s.score.meteor import Meteor
-from i2s.score.results import markdown, table
+from i2s.score.results import labels, markdown, table
 from i2s.score.rows import caption_rows, unit_measures, unit_rows
 from i2s.score.sequences import Sequences, Vocabulary, common, edits
 from i2s.score.text import Tokeniser, characters, normalise
@@ -545,3 +545,14 @@ def test_an_empty_reference_is_left_out(run_folder: Path) -> None:
     Path("data/test/text").write_text("\n".join(["test00-0 ...", *rows[1:]]) + "\n")
     inputs, _ = read_captions(Path("data/test"), Path("exp/sys/test"), "vosk", Splits())
     assert list(inputs.references["test00"]) == ["test00-1", "test00-2"]
+
+
+def test_rows_of_one_name_are_told_apart_by_who_read_them() -> None:
+    rows = [
+        {"key": "voice", "name": "speech", "read_by": "whisper"},
+        {"key": "second_voice", "name": "speech", "read_by": "vosk"},
+        {"key": "system", "name": "this system", "read_by": "whisper"},
+        {"key": "human", "name": "human"},
+    ]
+    expected = {"voice": "speech (whisper)", "second_voice": "speech (vosk)", "system": "this system", "human": "human"}
+    assert labels(rows) == expected

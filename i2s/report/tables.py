@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from i2s.score.results import labels
+
 _TITLES = {"captions": "What was heard, against captions", "units": "Units, without text"}
 _LOWER = re.compile(r"ER\b|[Ee]rror|[Dd]istortion|MCD|[Rr]epe[at]|[Tt]runcat")
 
@@ -188,7 +190,7 @@ def decimals(part: str, figures: Iterable[float]) -> int:
 
 def _comparisons(part: dict[str, Any], rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Score], bool]]:
     """(what is compared, score of each measure, whether they are differences)."""
-    names = {row.get("key"): row.get("name") for row in rows}
+    names = labels([row for row in rows if "key" in row and "name" in row])
     found = []
     for c in part.get("comparisons", []):
         scores = {m: score for m, value in c.get("scores", {}).items() if (score := _score(value))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -156,7 +157,7 @@ def markdown(results: dict[str, Any]) -> str:
             lines += [*_plain_grid(part["rows"]), ""]
             continue
         lines += [*_grid(part["rows"]), ""]
-        names = {row["key"]: row["name"] for row in part["rows"]}
+        names = labels(part["rows"])
         found = [
             *(_said(part["rows"]) if kind == "captions" else []),
             *_comparisons(part, names),
@@ -219,6 +220,12 @@ def _by_length(rows: list[dict[str, Any]]) -> list[str]:
         of = {group["from"]: f"{group['error']:.1f} ({group['utterances']})" for group in row["by_length"]}
         cells.append([row["name"] + _read_by(row), *(of.get(low, "") for low, _ in spans)])
     return [*grid(cells, 1), "", "In brackets: utterances.", ""]
+
+
+def labels(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What to call each row, by its key: its name, and who read it where several rows have that name."""
+    often = Counter(row["name"] for row in rows)
+    return {row["key"]: row["name"] + (_read_by(row) if often[row["name"]] > 1 else "") for row in rows}
 
 
 def _read_by(row: dict[str, Any]) -> str:
