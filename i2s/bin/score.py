@@ -2,8 +2,9 @@
 
 Words, where DATA_DIR has `text`: what a recogniser heard in the generated speech (SYSTEM_DIR/transcripts/ASR) against
 the captions: BLEU-1..4, METEOR, ROUGE-L, CIDEr. Units, where --unit-dir is given: the generated speech encoded again
-(SYSTEM_DIR/reencoded_units) against the recordings' units: BLEU-1..5 and unit error rate. Speech, where it was measured
-(SYSTEM_DIR/speech). Writes SYSTEM_DIR/{results.json,results.md,per_image.json,statistics.npz}.
+(SYSTEM_DIR/reencoded_units), or where it was not, the units that were predicted (SYSTEM_DIR/units), against the
+recordings' units: BLEU-1..5 and unit error rate. Speech, where it was measured (SYSTEM_DIR/speech). Writes
+SYSTEM_DIR/{results.json,results.md,per_image.json,statistics.npz}.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main() -> None:
     scoring = Run(str(args.system), args)
     splits = Splits(args.train_data, args.dev_data, args.ceilings)
     said: dict[str, dict[str, str]] = {}  # of the speech that is measured
-    if args.unit_dir and (args.system / "reencoded_units").is_file():
+    if args.unit_dir and any((args.system / name).is_file() for name in ("reencoded_units", "units")):
         inputs = read_units(args.data, args.system, args.unit_dir, splits)
         scoring.units(inputs, args.unit_dir)
         said = {"system": inputs.system, "resynth": inputs.resynth, "voice": inputs.voice}

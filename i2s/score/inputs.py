@@ -24,7 +24,7 @@ class Inputs:
     heard in one recording of each image, and in its units spoken again (or its spectrogram: `again` tells).
     `constant`: the best constant caption, where it was chosen already, and what was heard when it was spoken. `noise`:
     image -> what was heard in noise. `samples`: other things that the system said of an image. `second`: the same of
-    another recogniser; `read_by` names this one.
+    another recogniser; `read_by` names this one. `encoded`: the units of `system` are those of its speech.
     """
 
     references: dict[str, dict[str, str]]
@@ -35,6 +35,7 @@ class Inputs:
     voice: dict[str, str] = field(default_factory=dict)
     resynth: dict[str, str] = field(default_factory=dict)
     again: str = "units"
+    encoded: bool = True
     constant: tuple[str, str] | None = None
     noise: dict[str, str] = field(default_factory=dict)
     samples: dict[str, list[str]] = field(default_factory=dict)
@@ -124,6 +125,7 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
         voice=_ceiling(splits.ceilings, "voice/reencoded_units", references, _units),
         resynth=_ceiling(splits.ceilings, "resynth/reencoded_units", references, _units),
         again=kind_respoken(splits.ceilings),
+        encoded=encoded,
     )
 
 

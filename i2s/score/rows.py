@@ -218,13 +218,14 @@ def caption_rows(inputs: Inputs, scorer: Scorer, frequencies: DocumentFrequencie
 
 
 def unit_rows(inputs: Inputs, scorer: Scorer) -> list[Row]:
-    """Units: what generated speech says when it is encoded again."""
+    """Units: what generated speech says when it is encoded again, or what was predicted."""
     rows = Rows(inputs, scorer, UNIT_ORDER)
     rows.add_floors("units")
     if inputs.train:
         flat = [sequence for of_image in inputs.train for sequence in of_image]
         rows.add_constant("majority", "most frequent unit, repeated", floors.most_frequent(flat))
-    rows.add_system("system", "this system, its speech encoded again", inputs.system)
+    how = "its speech encoded again" if inputs.encoded else "units before synthesis"
+    rows.add_system("system", f"this system, {how}", inputs.system)
     if inputs.predicted:
         rows.add_system("predicted", "this system, units before synthesis", inputs.predicted)
     for row in rows.rows:
