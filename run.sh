@@ -32,16 +32,18 @@ second_asr_options=
 image_weights=
 num_units=
 unit_bpe=
+unit_config=
 unit_args=
-i2u_config=conf/i2u_transformer_small.yaml
+i2u_config=
 i2u_args=
 u2s_config=
 u2s_args=
-sas_config=conf/sas_blocks_small.yaml
+sas_config=
 sas_args=
 vocoder_weights=
 search_args=
 samples=5
+size=small
 on_bad_image=error
 spice=false
 prepare_args=
@@ -59,17 +61,20 @@ Learn to describe images in speech with no text in between, and measure it. With
   --split NAME    the split that stages 9-11 describe and score (default test, with --ablation dev; tune on dev)
   --ablation FILE run every row of a table of variants (conf/ablation_*.yaml) and write their scores side by side
 
+  --size small|full    default configurations: conf/*_small.yaml, learned in minutes on a CPU, or conf/*.yaml (default $size)
+
   --system NAME   units: photo to units, units to speech; sas: photo to spectrogram, without 6 and 7 (default $system)
   --tts NAME      voice (default $tts)                --tts-options 'key=value ...'
   --asr NAME      recogniser (default $asr)     --asr-options 'key=value ...'
   --second-asr NAME    score what another recogniser hears, too   --second-asr-options 'key=value ...'
   --image-feats NAME   (default $image_feats)   --image-weights FILE_OR_DIR   --on-bad-image error|skip
   --image-views N      train on each photo and N - 1 changed copies (default $image_views); see steps/image_feats.sh
-  --units NAME    (default $units)                    --unit-args 'key=value ...'
-      --num-units K   of kmeans (default 200) and pseudo-phones (100)    --unit-bpe N  (default 1000; 0: none; words: 0)
-  --i2u NAME      (default $i2u)               --i2u-config FILE   --i2u-args 'key=value ...'
-  --u2s NAME      (default $u2s)                      --u2s-config FILE   --u2s-args 'key=value ...'
-  (--system sas)                                --sas-config FILE   --sas-args 'key=value ...'
+  --units NAME    (default $units)               --unit-config FILE  --unit-args 'key=value ...'
+      --num-units K   of kmeans (default 200) and pseudo-phones (100)
+      --unit-bpe N    pieces of a BPE over units (default 1000, full size 4000; 0: none; words: 0)
+  --i2u NAME      (default $i2u)          --i2u-config FILE   --i2u-args 'key=value ...'
+  --u2s NAME      (default $u2s)                 --u2s-config FILE   --u2s-args 'key=value ...'
+  (--system sas)                           --sas-config FILE   --sas-args 'key=value ...'
   --vocoder NAME  (default $vocoder)               --vocoder-weights PATH (wavenet: see steps/train_vocoder.sh)
                   (--u2s clustergen needs none)
   --search-args 'key=value ...'   search of image-to-unit, or of what --system sas draws
@@ -98,12 +103,27 @@ case $units in
   pseudo-phones) num_units=${num_units:-100} ;;
   *) num_units=${num_units:-200} ;;
 esac
-unit_bpe=${unit_bpe:-1000}
-: "${u2s_config:=conf/u2s_${u2s/%fast/fast_small}.yaml}" # (the embedded corpus is small)
 
 conf() { # a recipe's own file comes before the project's
   if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
 }
+default_conf() { # NAME: its configuration of the wanted size, or the only one
+  local small=conf/$1_small.yaml
+  if [ "$size" = small ] && [ -f "$(conf "$small")" ]; then echo "$small"; else echo "conf/$1.yaml"; fi
+}
+case $size in
+  small) unit_bpe=${unit_bpe:-1000} ;;
+  full) unit_bpe=${unit_bpe:-4000} ;;
+  *)
+    echo "$0: error: --size $size: small or full" >&2
+    exit 2
+    ;;
+esac
+: "${unit_config:=$(default_conf "units_$units")}"
+: "${i2u_config:=$(default_conf "i2u_$i2u")}"
+: "${u2s_config:=$(default_conf "u2s_$u2s")}"
+: "${sas_config:=$(default_conf sas_blocks)}"
+
 if [ -n "$ablation" ]; then
   ablation=$(conf "$ablation")
   exec python -m i2s.bin.ablation --command "$command" --split "$split" --exp "$exp" \
@@ -193,8 +213,8 @@ if runs 6 "discover units"; then
   if [ "$system" = sas ]; then
     skips "--system sas needs no units (but scores in those of $unit_dir where they are)"
   else
-    "$root/steps/units.sh" --nj "$nj" --units "$units" --num-units "$num_units" --unit-bpe "$unit_bpe" \
-      --overrides "$unit_args" "$data" "$unit_dir"
+    "$root/steps/units.sh" --nj "$nj" --units "$units" --config "$(conf "$unit_config")" \
+      --num-units "$num_units" --unit-bpe "$unit_bpe" --overrides "$unit_args" "$data" "$unit_dir"
   fi
 fi
 
@@ -239,11 +259,11 @@ if runs 10 "transcribe and score"; then
   fi
   if [ "$learned" = false ]; then
     skips "units of speech: $units come from alignments; those of the reference are compared with what was predicted"
+  elif [ -n "$unit_dir" ]; then
+    for d in "${heard[@]}"; do
+      "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"
+    done
   fi
-  for d in ${unit_dir:+"${heard[@]}"}; do
-    [ "$learned" = true ] || break
-    "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"
-  done
   "$root/steps/measure_speech.sh" --nj "$nj" "$generated/wav.scp" "$generated/speech"
   "$root/steps/measure_speech.sh" --nj "$nj" "$ceilings/voice/wav.scp" "$ceilings/voice/speech"
   "$root/steps/measure_speech.sh" --nj "$nj" --recordings "$ceilings/voice/wav.scp" \

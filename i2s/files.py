@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from i2s.errors import UserError
 
 
 @contextmanager
@@ -50,6 +54,22 @@ def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 `text` to `path`, whole or not at all."""
     with atomic_path(path) as tmp:
         tmp.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path, again: str = "run its stage again", missing_ok: bool = False) -> dict[str, Any]:
+    """The object in a JSON file; with `missing_ok`, empty if there is no file. Raises UserError, which says `again`,
+    for one that is missing, damaged or holds no object."""
+    if missing_ok and not Path(path).exists():
+        return {}
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {again}") from None
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path}: not valid JSON: {e}; {again}") from e
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no JSON object; {again}")
+    return value
 
 
 def sha256(path: str | Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from i2s.errors import UserError
-from i2s.files import sha256, write_text
+from i2s.files import read_json, sha256, write_text
 
 
 def save_manifest(folder: str | Path, manifest: dict[str, Any]) -> None:
@@ -29,10 +29,7 @@ def load_manifest(folder: str | Path, kind: str) -> dict[str, Any]:
     path = Path(folder) / "manifest.json"
     if not path.is_file():
         raise UserError(f"{folder}: no finished model here (no manifest.json); run its training stage")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise UserError(f"{path}: not valid JSON: {e}") from e
+    manifest = read_json(path)
     if manifest.get("kind") != kind:
         raise UserError(f"{folder}: holds a model of kind {manifest.get('kind')!r}, expected {kind!r}")
     return manifest

@@ -34,11 +34,22 @@ if [ "$units" != phones-l2 ]; then
     if [ -f "$data/$split/text" ]; then tables+=("$data/$split/text"); fi
   done
 fi
+folders=
+while read -r named; do # lexicons, alignments and models are inputs, too
+  if [ -f "$named" ]; then
+    tables+=("$named")
+  elif [ -d "$named" ]; then
+    folders+=" $named: $(find -L "$named" -type f -printf '%P %s %T@\n' | sort | sha256sum | cut -c1-16)"
+  fi
+done < <(
+  if [ -n "$config" ]; then sed -n 's/^[a-z_]*: *//p' "$config"; fi
+  printf '%s\n' "${values[@]#*=}"
+)
 
-stamp_set "$dir/.done" "units=$units nj=$nj ${values[*]}" ${config:+"$config"} "$data/train/features.json" "${tables[@]}"
+stamp_set "$dir/.done" "units=$units ${values[*]}$folders" ${config:+"$config"} "$data/train/features.json" "${tables[@]}"
 stamp_holds "$dir"/{manifest.json,stats.json,symbols.txt} "$dir"/{train,dev,test}/{units,unit_durations} && exit 0
 rm -f "$dir/manifest.json"
-stamp_begin || rm -rf "$dir"/{config.yaml,stats.json,bpe.model,symbols.txt} "${dir:?}"/{train,dev,test}
+stamp_begin "nj=$nj" || rm -rf "$dir"/{config.yaml,stats.json,bpe.model,symbols.txt} "${dir:?}"/{train,dev,test}
 echo "$(basename "$0"): $units of $data, $nj jobs; logs: $dir/log" >&2
 options=(--units "$units" ${config:+--config "$config"} --overrides "${values[@]}" --)
 for split in train dev test; do

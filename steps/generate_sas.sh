@@ -30,10 +30,10 @@ out=$system/$(basename "$data")
 
 inputs=("$data/image_feats.scp" "$data/image_feats.json" "$model/manifest.json")
 if [ -f "$data/image_regions.scp" ]; then inputs+=("$data/image_regions.scp"); fi
-stamp_set "$out/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights \
+stamp_set "$out/.speech" "vocoder=$vocoder $(weights_state "$vocoder_weights") image=$image_weights \
 search=$search_args" "${inputs[@]}"
 stamp_holds "$out/wav.scp" "$out/attention.scp" "$system/manifest.json" && exit 0
-stamp_begin || clear_speech "$out"
+stamp_begin "nj=$nj" || clear_speech "$out"
 # shellcheck disable=SC2086 # commands and options of several words
 ${cmd:-$cpu_cmd} JOB="1:$nj" "$out/log/show_and_speak.JOB.log" \
   python -m i2s.bin.show_and_speak --job "JOB/$nj" --vocoder "$vocoder" \

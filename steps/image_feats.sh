@@ -45,12 +45,12 @@ stamp_images() {
   local weights=$image_weights
   if [ -n "$weights" ]; then weights+=" $(find -L "$weights" -maxdepth 1 -type f -printf '%f %s %t\n' 2>/dev/null | sort | sha256sum)"; fi
   stamp_set "$out/.done" \
-    "nj=$nj image-feats=$image_feats views=$views weights=$weights on-bad-image=$on_bad_image images=$(files_state "$data/images.scp")" \
+    "image-feats=$image_feats views=$views weights=$weights on-bad-image=$on_bad_image images=$(files_state "$data/images.scp")" \
     "$data/images.scp"
 }
 stamp_images
 stamp_holds "$data/image_feats.scp" "$data/image_feats.json" && exit 0
-stamp_begin || rm -f "$out"/image_*.*
+stamp_begin "nj=$nj" || rm -f "$out"/image_*.*
 echo "$(basename "$0"): $image_feats of $data, $nj jobs; logs: $out/log" >&2
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} JOB="1:$nj" "$out/log/extract.JOB.log" \

@@ -34,9 +34,9 @@ declare -A scp=([logmel]=$data/feats.scp [mfcc]=$data/unit_feats.scp)
 outputs=("$data/features.json")
 for k in "${kinds[@]}"; do outputs+=("${scp[$k]}"); done
 
-stamp_set "$out/.done" "nj=$nj wavs=$(files_state "$data/wav.scp")" "$data/wav.scp" ${config:+"$config"}
+stamp_set "$out/.done" "wavs=$(files_state "$data/wav.scp")" "$data/wav.scp" ${config:+"$config"}
 stamp_holds "${outputs[@]}" && exit 0
-stamp_begin || rm -f "$out"/*.ark "$out"/*.scp
+stamp_begin "nj=$nj" || rm -f "$out"/*.ark "$out"/*.scp
 echo "$(basename "$0"): ${kinds[*]} of $data, $nj jobs; logs: $out/log" >&2
 pipes=()
 if [ "$allow_pipes" = true ]; then pipes=(--allow-pipes); fi

@@ -23,9 +23,9 @@ if [ $# -ne 2 ]; then
 fi
 u2s=$1 dir=$2
 
-stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" "$dir/units" "$u2s/manifest.json"
+stamp_set "$dir/.speech" "vocoder=$vocoder $(weights_state "$vocoder_weights")" "$dir/units" "$u2s/manifest.json"
 stamp_holds "$dir/wav.scp" && exit 0
-stamp_begin || clear_speech "$dir"
+stamp_begin "nj=$nj" || clear_speech "$dir"
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/synthesise.JOB.log" \
   python -m i2s.bin.synthesise --job "JOB/$nj" --vocoder "$vocoder" \

@@ -23,10 +23,10 @@ if [ $# -ne 3 ]; then
 fi
 data=$1 ids=$2 dir=$3
 
-stamp_set "$dir/.speech" "nj=$nj vocoder=$vocoder $(weights_state "$vocoder_weights")" \
+stamp_set "$dir/.speech" "vocoder=$vocoder $(weights_state "$vocoder_weights")" \
   "$data/feats.scp" "$data/features.json" "$ids"
 stamp_holds "$dir/wav.scp" && exit 0
-stamp_begin || clear_speech "$dir"
+stamp_begin "nj=$nj" || clear_speech "$dir"
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/vocode.JOB.log" \
   python -m i2s.bin.vocode --job "JOB/$nj" --vocoder "$vocoder" \

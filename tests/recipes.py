@@ -10,7 +10,7 @@ from .conftest import ROOT
 # Options that make every stage as short as it can be.
 TINY = [
     *("--nj", "2", "--num-units", "16", "--unit-bpe", "0", "--image-feats", "efficientnet-lite0"),
-    *("--i2u-config", "conf/i2u_transformer_small.yaml", "--u2s-config", "conf/u2s_fast_small.yaml"),
+    *("--size", "small"),
     *("--i2u-args", "epochs=1 d_model=32 layers=1 batch_size=16"),
     *("--u2s-args", "epochs=1 width=32 batch_size=16"),
     *("--search-args", "beam=2 max_length=40"),

@@ -150,6 +150,38 @@ def test_scores_stand_beside_floors_and_the_papers():
     assert "Note: b: scored against other references" in text and "Note: a" not in text
 
 
+def test_units_stand_beside_chance():
+    """Each row has its own inventory, and so its own chance."""
+    rows = (Row("a", "_a", published={"CIDEr": 8}, published_units={"UER nearest": 84.9}), Row("b", "_b"))
+    table = Ablation("Kinds", "Some et al.", parts=("units", "captions"), rows=rows, notes=("as told",))
+    results = {"_a": made_up(3.25, 7.5), "_b": made_up(5.0, 11.0, references="others")}
+    difference = {"value": -6.0, "low": -8.0, "high": -4.0, "p": 0.00001}
+    for number, result in enumerate(results.values()):
+        scores = {"BLEU-4": score(20.0), "UER nearest": score(80.0)}
+        keys = ["majority", "system", *(["predicted"] if number else [])]
+        result["units"] = {
+            "rows": [{"key": k, "kind": "", "name": f"the {k}", "scores": scores} for k in keys],
+            "comparisons": [{"a": keys[-1], "b": "majority", "how": "difference", "scores": {"UER mean": difference}}],
+        }
+        respoken = {"key": "resynth", "kind": "ceiling", "name": "again", "scores": {"WER": score(20.0)}}
+        result["captions"]["rows"].append(respoken)
+    units, words = markdown(table, "dev", results, {}).split("Read back by")
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in units.splitlines() if line.startswith("|")]
+    assert [cells[0], *cells[2:]] == [
+        ["", "", "BLEU-4", "UER nearest", "minus chance"],
+        ["system", "a", "20.0 ±1.0", "80.0 ±1.0", "-6.0 ±2.0 (p < 0.001)"],
+        ["chance", "the majority", "20.0 ±1.0", "80.0 ±1.0", ""],
+        ["published", "Some et al.", "", "84.9", ""],
+        ["system", "b", "20.0 ±1.0", "80.0 ±1.0", "-6.0 ±2.0 (p < 0.001)"],
+        ["chance", "the majority", "20.0 ±1.0", "80.0 ±1.0", ""],
+    ]
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in words.splitlines() if line.startswith("|")]
+    assert cells[0] == ["", "", "BLEU-4", "CIDEr", "WER respoken", "unfinished", "repeating"]
+    assert cells[4] == ["system", "a", "3.2 ±1.0", "7.5 ±1.0", "20.0 ±1.0", "12.0 ±1.0", "4.0 ±1.0"]
+    assert cells[5] == ["published", "Some et al.", "", "8.0", "", "", ""]
+    assert "Note: as told" in words and "Note: b: scored against other references" in words
+
+
 def test_a_table_of_nothing_yet():
     text = markdown(Ablation(rows=(Row("a"),)), "dev", {}, {"": "log"})
     assert "| failed | a; see log |" in text

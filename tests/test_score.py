@@ -17,6 +17,7 @@ from pathlib import Path
 import editdistance
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
@@ -26,7 +27,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from i2s.corpus.tables import write_table
 from i2s.errors import UserError
 from i2s.score import meteor as meteor_module
-from i2s.score.bootstrap import Measure, blocks, interval, mean, p_value, ratio
+from i2s.score.bootstrap import Measure, blocks, interval, matched_pairs, mean, p_value, ratio
 from i2s.score.captions import bleu, caption_measures, cider
 from i2s.score.floors import best_constant, most_frequent, random_others
 from i2s.score.inputs import Inputs, Splits, read_captions
@@ -284,6 +285,21 @@ def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
     assert 0.88 <= np.mean(means) <= 0.99
 
 
+def test_matched_pairs_equal_a_paired_test_of_the_errors_of_images() -> None:
+    rng = np.random.default_rng(0)
+    lengths = np.append(rng.integers(5, 30, 400), 0)  # the last image has no reference, and does not count
+    errors = rng.binomial(lengths, 0.4)
+    fewer = np.maximum(0, errors - rng.binomial(2, 0.08, 401) * (lengths > 0))
+    other = rng.permutation(errors[:-1])
+    for less in (fewer, np.append(np.minimum(other, lengths[:-1]), 0)):
+        p = matched_pairs(ratio(errors, lengths), ratio(less, lengths))
+        statistic = scipy.stats.ttest_rel(errors[:-1], less[:-1]).statistic
+        assert p == pytest.approx(2 * scipy.stats.norm.sf(abs(statistic)))
+    assert matched_pairs(ratio(errors, lengths), ratio(fewer, lengths)) < 0.001
+    assert matched_pairs(ratio(errors, lengths), ratio(errors, lengths)) == 1
+    assert np.isnan(matched_pairs(ratio(errors, lengths), ratio(errors, lengths + 1)))
+
+
 def test_p_values_of_no_difference_are_uniform_and_of_a_large_one_small() -> None:
     rng = np.random.default_rng(1)
     weights = next(blocks(60, 300, seed=2))
@@ -421,6 +437,8 @@ def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> No
     assert scores["random"]["CIDEr"]["high"] < scores["system"]["CIDEr"]["low"]
     assert scores["voice"]["WER"]["value"] < scores["resynth"]["WER"]["value"] < 30
     assert scores["shuffled"]["CIDEr"]["high"] < scores["system"]["CIDEr"]["low"] > scores["noise"]["CIDEr"]["high"]
+    chance = next(c for c in results["units"]["comparisons"] if (c["a"], c["b"]) == ("predicted", "majority"))
+    assert chance["scores"]["UER mean"]["p"] < 0.05 and chance["scores"]["UER mean"]["high"] < 0
     for place in results["captions"]["places"]:
         for measure, score in place["scores"].items():
             floor, system, ceiling = (scores[place[k]][measure]["value"] for k in ("floor", "system", "ceiling"))

@@ -278,16 +278,17 @@ def test_stamps(tmp_path):
         f'. "{ROOT}/utils/stamp.sh"\n'
         'stamp_set dir/.done "size=$1" input\n'
         "stamp_holds output && exit 0\n"
-        "if stamp_begin; then echo go on; else echo afresh; fi\n"
+        'if stamp_begin "nj=${nj:-1}"; then echo go on; else echo afresh; fi\n'
         '[ "${2:-}" = fail ] && exit 1\ntouch output\nstamp_end\n'
     )
 
-    def step(*words: str) -> str:
-        return run("bash", script, *words, cwd=tmp_path, check=False).stdout.strip()
+    def step(*words: str, **env: str) -> str:
+        return run("bash", script, *words, cwd=tmp_path, check=False, **env).stdout.strip()
 
     assert step("1", "fail") == "afresh"
     assert step("1", "fail") == "go on"
-    assert step("1") == "go on"
+    assert step("1", "fail", nj="2") == "afresh"
+    assert step("1", nj="2") == "go on"
     assert step("1") == ""
     assert step("2") == "afresh"
     (tmp_path / "input").write_text("2")

@@ -5,7 +5,8 @@
 #   files_state TABLE                   print what to put among the options where the files that TABLE names are inputs
 #   weights_state PATH          print PATH and, of a model directory of ours, what tells it from one trained anew
 #   stamp_holds OUTPUT...               true if the step was finished with these very options and inputs
-#   stamp_begin                         true if what lies there unfinished was begun with these very options and inputs
+#   stamp_begin [SPLIT]                 true if what lies there unfinished was begun with these very options and inputs,
+#                                       and split alike (say, nj=4), which is of no account once the step is finished
 #   stamp_end                           record that the step is finished
 #
 # A step reads:  stamp_set ...; stamp_holds out && exit 0; stamp_begin || rm -rf partial; work; stamp_end
@@ -48,14 +49,14 @@ stamp_holds() {
 }
 
 stamp_begin() {
-  local same=1
-  [ -f "$stamp_file.begun" ] && [ "$(cat "$stamp_file.begun")" = "${stamp_text%$'\n'}" ] && same=0
+  local same=1 begun="$stamp_text${1:-}"
+  [ -f "$stamp_file.begun" ] && [ "$(cat "$stamp_file.begun")" = "${begun%$'\n'}" ] && same=0
   rm -f "$stamp_file"
   mkdir -p "$(dirname "$stamp_file")"
-  printf %s "$stamp_text" >"$stamp_file.begun.tmp" && mv "$stamp_file.begun.tmp" "$stamp_file.begun"
+  printf %s "$begun" >"$stamp_file.begun.tmp" && mv "$stamp_file.begun.tmp" "$stamp_file.begun"
   return $same
 }
 
 stamp_end() {
-  mv "$stamp_file.begun" "$stamp_file"
+  printf %s "$stamp_text" >"$stamp_file.tmp" && mv "$stamp_file.tmp" "$stamp_file" && rm -f "$stamp_file.begun"
 }

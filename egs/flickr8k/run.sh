@@ -2,9 +2,7 @@
 # Flickr8k: 8,000 photos with five written captions each, spoken by a voice. Options: run.sh --help
 set -euo pipefail
 # Speech is read back by a recogniser that knows nothing of the captions, so that scores compare with published ones.
-defaults=(--image-feats resnet50 --num-units 200 --unit-bpe 4000 --unit-args 'lda_dim=32 iterations=30'
-  --search-args length_penalty=0.3 --asr whisper --i2u-config conf/i2u_transformer.yaml
-  --u2s-config conf/u2s_fast.yaml --sas-config conf/sas_blocks.yaml)
+defaults=(--size full --image-feats resnet50 --search-args length_penalty=0.3 --asr whisper)
 # shellcheck disable=SC2034 # own and help_message are read by recipe_options.sh
 own=(--flickr8k-dir) help_message="Usage: egs/flickr8k/run.sh [options]
   --flickr8k-dir DIR   holds Flickr8k_Dataset.zip and Flickr8k_text.zip (default: they are downloaded, 1.1 GB)

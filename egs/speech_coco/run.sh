@@ -2,9 +2,7 @@
 # SPEECH-COCO: MSCOCO's photos, their captions spoken by commercial voices, with the times of words and phones.
 # Options: run.sh --help
 set -euo pipefail
-defaults=(--image-feats resnet50 --num-units 200 --unit-bpe 4000 --unit-args 'lda_dim=32 iterations=30'
-  --search-args length_penalty=0.3 --asr whisper --i2u-config conf/i2u_transformer.yaml
-  --u2s-config conf/u2s_fast.yaml --sas-config conf/sas_blocks.yaml)
+defaults=(--size full --image-feats resnet50 --search-args length_penalty=0.3 --asr whisper)
 # shellcheck disable=SC2034 # own and help_message are read by recipe_options.sh
 own=(--speech-coco-dir --coco-dir) help_message="Usage: egs/speech_coco/run.sh [options]
   --speech-coco-dir DIR   holds train2014.tar.gz and val2014.tar.gz, or both unpacked (default: they are downloaded;

@@ -8,7 +8,6 @@ OUT_DIR/log/.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -20,7 +19,7 @@ from typing import Any
 
 from i2s.cli import parser, run
 from i2s.errors import UserError
-from i2s.files import write_text
+from i2s.files import read_json, write_text
 from i2s.score.ablation import given_options, markdown, read_ablation, row_options
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ def main() -> None:
         status = run_recipe([script, *given, *words], command, output)
         found = system_of(args.exp / "stages.tsv", command) / args.split / "results.json"
         if status == 0 and found.is_file():
-            results[row.tag] = json.loads(found.read_text(encoding="utf-8"))
+            results[row.tag] = read_json(found)
         else:
             failed[row.tag] = str(output)
             end = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN:]

@@ -6,12 +6,11 @@ like bit rates compare; more of them agree better by their number alone.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from i2s.cli import parser, run
 from i2s.errors import UserError
+from i2s.files import read_json
 from i2s.modeldir import load_manifest
 from i2s.score.results import grid
 
@@ -29,7 +28,7 @@ def main() -> None:
 
 def cells(folder: Path, split: str) -> list[str]:
     """One row. Percent, but for the inventory and what is a second."""
-    stats = read(folder / "stats.json")
+    stats = read_json(folder / "stats.json")
     if split not in stats:
         raise UserError(f"{folder}: stats.json has no split {split}, but {', '.join(stats)}")
     s = stats[split]
@@ -37,17 +36,10 @@ def cells(folder: Path, split: str) -> list[str]:
     row += [f"{s['per_second']:.1f}", f"{s['bits_per_second']:.0f}"]
     if not (folder / "phones.json").is_file():
         return row + [""] * (len(COLUMNS) + len(BOUNDARIES) - len(row))
-    phones = read(folder / "phones.json")
+    phones = read_json(folder / "phones.json")
     edges = phones["boundaries"]
     shares = [phones["purity"], phones["phone_purity"], phones["nmi"]]
     return row + [f"{100 * x:.1f}" for x in (*shares, *(edges[k] for k in ("precision", "recall", "f", "r_value")))]
-
-
-def read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as e:
-        raise UserError(f"{path}: cannot be read: {e}; run the unit stage") from e
 
 
 if __name__ == "__main__":

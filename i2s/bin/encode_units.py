@@ -14,6 +14,7 @@ from i2s.archive import Matrices
 from i2s.cli import parser, run
 from i2s.corpus.jobs import parse_job, share
 from i2s.corpus.tables import write_int_table
+from i2s.errors import UserError
 from i2s.progress import batches
 from i2s.units import load
 from i2s.units.inventory import UnitEncoder
@@ -36,8 +37,13 @@ def main() -> None:
     units: dict[str, np.ndarray] = {}
     durations: dict[str, np.ndarray] = {}
     for keys in batches(share(list(matrices), args.job), BATCH, "speech to units"):
-        for key, runs in encoder.encode({key: matrices[key] for key in keys}).items():
+        feats = {key: matrices[key] for key in keys}
+        for key, runs in encoder.encode(feats).items():
             units[key], durations[key] = runs
+            if durations[key].sum() != len(feats[key]) or not len(feats[key]):
+                raise UserError(
+                    f"{args.scp}: {key}: {len(feats[key])} frames became {durations[key].sum()}; extract it again"
+                )
     write_int_table(args.durations_out, durations)
     write_int_table(args.units_out, units)
 

@@ -8,7 +8,6 @@ longest run counts, as the others found its work done.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from i2s.cli import parser, run
 from i2s.errors import UserError
-from i2s.files import write_text
+from i2s.files import read_json, write_text
 from i2s.modeldir import load_manifest
 from i2s.score.results import markdown
 
@@ -32,9 +31,7 @@ def main() -> None:
     options.add_argument("out", type=Path, metavar="RESULTS_MD")
     args = options.parse_args()
 
-    if not (args.split / "results.json").is_file():
-        raise UserError(f"{args.split}/results.json: no such file; run stage 10 first")
-    results = json.loads((args.split / "results.json").read_text(encoding="utf-8"))
+    results = read_json(args.split / "results.json", "run stage 10")
     system = args.split.resolve().parent
     stages = read_stages(system.parent / "stages.tsv", system.name)
     tables = markdown(results).partition("\n")[2].strip()

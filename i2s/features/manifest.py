@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from i2s.config import load_config, to_dict
-from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig
+from i2s.files import read_json
 from i2s.modeldir import check_same
 
 
 def read_image_feats(data: Path) -> dict[str, Any]:
     """What DATA_DIR/image_feats.json says. Raises UserError if it is not there or cannot be read."""
-    path = data / "image_feats.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run the stage that extracts image features")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise UserError(f"{path}: not valid JSON: {e}") from e
+    return read_json(data / "image_feats.json", "run the stage that extracts image features")
 
 
 def image_feats_of_training(data: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
@@ -77,6 +78,14 @@ class RecurrentModel(ImageToUnitModel):
         valid = batch.targets >= 0
         said, seen = (torch.cat(x, 1)[valid] for x in ([s.hidden for s in states], [s.context for s in states]))
         return self.logits(embedded[valid], said, seen), self.penalty(torch.cat(attentions, 1), valid, state.mask)
+
+
+def attend(scores: Tensor, state: State) -> tuple[Tensor, Tensor]:
+    """Attention (B, K, L) from scores (B, K, L), none at padding, and what is seen with it, (B, K, D)."""
+    if state.mask is not None:
+        scores = scores.masked_fill(~state.mask[:, None], -math.inf)
+    attention = scores.float().softmax(-1)
+    return attention, attention.to(state.features.dtype) @ state.features
 
 
 def _pick(state: State, items: Tensor) -> State:

@@ -7,7 +7,6 @@ caption, every position of the image is looked at equally.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from i2s.i2u.base import Dropout, ImageToUnitConfig
-from i2s.i2u.recurrent import RecurrentModel, State
+from i2s.i2u.recurrent import RecurrentModel, State, attend
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,8 @@ class ShowAttendTell(RecurrentModel):
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         scores = self.energy(torch.tanh(state.keys[:, None] + self.query(state.hidden)[:, :, None])).squeeze(-1)
-        if state.mask is not None:
-            scores = scores.masked_fill(~state.mask[:, None], -math.inf)
-        attention = scores.float().softmax(-1)
-        context = torch.sigmoid(self.gate(state.hidden)) * (attention.to(state.features.dtype) @ state.features)
+        attention, seen = attend(scores, state)
+        context = torch.sigmoid(self.gate(state.hidden)) * seen
         gates = inputs + self.lstm_context(context) + self.lstm_hidden(state.hidden)
         enter, forget, emit, new = gates.float().chunk(4, -1)
         cell = torch.sigmoid(forget) * state.cell + torch.sigmoid(enter) * torch.tanh(new)

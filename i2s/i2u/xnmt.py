@@ -8,7 +8,6 @@ Neural Machine Translation Toolkit".)
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from i2s.errors import UserError
 from i2s.i2u.base import Dropout, ImageToUnitConfig
-from i2s.i2u.recurrent import RecurrentModel, State
+from i2s.i2u.recurrent import RecurrentModel, State, attend
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,7 @@ class Xnmt(RecurrentModel):
         hidden, cell = self.decoder(fed, (state.hidden.flatten(0, 1), state.cell.flatten(0, 1)))
         hidden, cell = (x.unflatten(0, inputs.shape[:2]) for x in (hidden, cell))
         scores = self.energy(state.keys[:, None] + self.query(hidden)[:, :, None]).squeeze(-1)
-        if state.mask is not None:
-            scores = scores.masked_fill(~state.mask[:, None], -math.inf)
-        attention = scores.float().softmax(-1)
-        context = attention.to(state.features.dtype) @ state.features
+        attention, context = attend(scores, state)
         joined = 2**self.config.pyramid
         shown = attention.repeat_interleave(joined, -1) / joined  # a pair was seen: each of both by half
         return shown, replace(state, hidden=hidden, cell=cell, context=context)

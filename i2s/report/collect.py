@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from i2s.archive import Matrices
 from i2s.corpus.tables import evenly, read_int_table, read_table
 from i2s.errors import UserError
+from i2s.files import read_json
 from i2s.progress import track
 from i2s.report.matches import match_orders
 from i2s.report.media import Media
@@ -93,8 +93,8 @@ class System(Spoken):
         super().__init__(folder)
         self.folder, self.key = folder, key
         self.name = "/".join(folder.resolve().parts[-2:])
-        self.results = read_json(folder / "results.json")
-        self.per_image = read_json(folder / "per_image.json")
+        self.results = read_json(folder / "results.json", missing_ok=True)
+        self.per_image = read_json(folder / "per_image.json", missing_ok=True)
 
 
 class Source:
@@ -128,7 +128,7 @@ class Source:
             self.voice.durations = _ints(self.unit_dir / data.name / "unit_durations")
         self.resynth = Spoken(ceilings / "resynth") if ceilings else None
         self.again = kind_respoken(ceilings)
-        features = read_json(data / "image_feats.json")
+        features = read_json(data / "image_feats.json", missing_ok=True)
         self.grid = tuple(features["grid"]) if features.get("grid") else None
         self.regions = _matrices(data / "image_regions.scp")
         self.described = sorted(
@@ -161,17 +161,6 @@ def collect(source: Source, images: list[str], media: Media) -> list[Item]:
         _item(source, image, media, f"{number:04}")
         for number, image in enumerate(track(images, "report", unit="image"))
     ]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is no such file. Raises UserError if it is damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as e:
-        raise UserError(f"{path}: not valid JSON: {e}; run its stage again") from e
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: holds no JSON object; run its stage again")
-    return value
 
 
 def _item(source: Source, image: str, media: Media, stem: str) -> Item:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from i2s.files import read_json
 from i2s.report.charts import Chart, Series
-from i2s.report.collect import read_json
 
 MOST_POINTS = 200  # of a line: more cannot be seen
 _SKIPPED = ("epoch", "hp_metric")
@@ -76,7 +76,7 @@ def _scalars(events: Path) -> dict[str, list[tuple[int, float]]]:
 
 def unit_statistics(folder: Path | None) -> UnitStatistics | None:
     """What stats.json of a unit folder says, if there is one."""
-    stats = read_json(folder / "stats.json") if folder else {}
+    stats = read_json(folder / "stats.json", missing_ok=True) if folder else {}
     if not stats:
         return None
     pieces = {split: {f"{k} of pieces": v for k, v in s.get("bpe", {}).items()} for split, s in stats.items()}

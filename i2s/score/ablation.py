@@ -6,37 +6,49 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from i2s.config import load_config
 from i2s.errors import UserError
-from i2s.score.results import cell, grid, read_back
+from i2s.score.results import cell, grid, read_back, significance
 
 _OWN = ("ablation", "exp", "split", "stage", "stop-stage", "tag")  # the same for all rows, or their tag
 _FLOORS = ("random", "constant", "constant_spoken")
-_FAILURES = ("unfinished", "cut off", "repeating")  # measures of speech: percent of the utterances
-_MEASURES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE")  # that papers print
+_RESPOKEN = "WER respoken"
+_OF_SPEECH = (_RESPOKEN, "unfinished", "cut off", "repeating")  # the last three: percent of the utterances
+_MEASURES = {  # that papers print
+    "captions": ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE"),
+    "units": ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "BLEU-5", "UER nearest", "UER mean"),
+}
 Value = str | int | float | bool
+Part = Literal["captions", "units"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A variant: run.sh's `options` (long names) that make it, the `tag` of its folders, and its `published` scores."""
+    """A variant: run.sh's `options` (long names) that make it, the `tag` of its folders, and its published scores."""
 
     name: str = ""
     tag: str = ""
     options: dict[str, Value] = field(default_factory=dict)
-    published: dict[str, float] = field(default_factory=dict)
+    published: dict[str, float] = field(default_factory=dict)  # of words
+    published_units: dict[str, float] = field(default_factory=dict)
+
+    def published_of(self, part: str) -> dict[str, float]:
+        return self.published_units if part == "units" else self.published
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """`source`: whose the published scores are; `options`: those of every row."""
+    """`source`: whose the published scores are; `parts`: the tables to print, by default that of words, or where there
+    is no text that of units; `options`: those of every row; `notes`: to be printed below."""
 
     title: str = ""
     source: str = ""
     options: dict[str, Value] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
+    parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_ablation(path: Path) -> Ablation:
@@ -59,9 +71,10 @@ def read_ablation(path: Path) -> Ablation:
                 raise UserError(f"{where}: option {name!r}: write run.sh's long options without the --, as in sas-args")
             if name in _OWN:
                 raise UserError(f"{where}: option {name!r} cannot differ between rows; give it on the command line")
-        if unknown := set(row.published) - set(_MEASURES):
-            raise UserError(f"{where}: published: no such measure: {min(unknown)}; known: {', '.join(_MEASURES)}")
-    if not table.source and any(row.published for row in table.rows):
+        for part, known in _MEASURES.items():
+            if unknown := set(row.published_of(part)) - set(known):
+                raise UserError(f"{where}: published: no such measure: {min(unknown)}; known: {', '.join(known)}")
+    if not table.source and any(row.published or row.published_units for row in table.rows):
         raise UserError(f"{path}: published scores need a source: whose they are")
     return table
 
@@ -96,51 +109,82 @@ def given_options(words: list[str]) -> dict[str, str]:
 
 
 def markdown(table: Ablation, split: str, results: Mapping[str, dict[str, Any]], failed: Mapping[str, str]) -> str:
-    """The table so far: floors, then each row with its published scores below it.
+    """The table so far, one for each of its parts: floors, then each row with its published scores below it.
 
     By tag: `results`, what results.json holds of the rows that are finished; `failed`, where to look into the others.
     """
     first: dict[str, Any] = next(iter(results.values()), {})
-    part = next((part for part in ("captions", "units") if part in first), "")
-    floors = [row for row in first[part]["rows"] if row["key"] in _FLOORS] if part else []
+    parts = table.parts or tuple(part for part in ("captions", "units") if part in first)[:1]
+    lines = [f"# {table.title or 'Ablation'}", ""]
+    if first:
+        lines += [f"{split}, {first['settings']['images']} images. "]
+        lines[-1] += "Percent, ± half the width of the 95 % interval over images."
+    if any(row.published or row.published_units for row in table.rows):
+        lines += [f"Published scores are of the test split of {table.source}'s own data and recogniser."]
+    for part in parts or ("captions",):
+        lines += ["", *_part(table, part, results, failed)]
+    notes = [
+        f"{row.name}: scored against other references than the first row; do not compare them"
+        for row in (table.rows if "captions" in parts else ())
+        if row.tag in results and _references(results[row.tag], "captions") != _references(first, "captions")
+    ]
+    return "\n".join([*lines, *(f"\nNote: {note}" for note in [*table.notes, *notes])]) + "\n"
+
+
+def _part(table: Ablation, part: str, results: Mapping[str, dict[str, Any]], failed: Mapping[str, str]) -> list[str]:
+    """One table, of words or of units. Units have their own floor below each row: inventories differ."""
     scores = {tag: _scores(found, part) for tag, found in results.items()}
-    published = [m for m in _MEASURES if any(m in row.published for row in table.rows)]
+    published = [m for m in _MEASURES[part] if any(m in row.published_of(part) for row in table.rows)]
     measures = list(dict.fromkeys([*(m for s in scores.values() for m in s), *published]))
-    measures.sort(key=lambda m: m in _FAILURES)  # those of speech last
+    measures.sort(key=lambda m: m in _OF_SPEECH)  # those of speech last
 
     cells = [["", "", *measures]]
-    for floor in floors:
-        cells.append(["floor", floor["name"], *_cells(floor["scores"], measures)])
+    if part == "captions":
+        for floor in _rows(next(iter(results.values()), {}), part, *_FLOORS):
+            cells.append(["floor", floor["name"], *_cells(floor["scores"], measures)])
     for row in table.rows:
         kind = "system" if row.tag in results else "failed" if row.tag in failed else "to come"
         name = f"{row.name}; see {failed[row.tag]}" if row.tag in failed else row.name
         cells.append([kind, name, *_cells(scores.get(row.tag, {}), measures)])
-        if row.published:
-            shown = [f"{row.published[m]:.1f}" if m in row.published else "" for m in measures]
-            cells.append(["published", table.source, *shown])
+        if part == "units":
+            for floor in _rows(results.get(row.tag, {}), part, "majority"):
+                cells.append(["chance", floor["name"], *_cells(floor["scores"], measures)])
+        if shown := {m: f"{score:.1f}" for m, score in row.published_of(part).items()}:
+            cells.append(["published", table.source, *(shown.get(m, "") for m in measures)])
 
-    lines = [f"# {table.title or 'Ablation'}", ""]
-    if first:
-        settings = first["settings"]
-        lines += [f"{split}, {settings['images']} images. Percent, ± half the width of the 95 % interval over images."]
-        lines += read_back(settings) if part == "captions" else ["Scores in units."]
-    if published:
-        lines += [f"Published scores are of the test split of {table.source}'s own data and recogniser."]
-    lines += ["", *grid(cells, 2), ""]
-    for row in table.rows:
-        if row.tag in results and _references(results[row.tag], part) != _references(first, part):
-            lines.append(f"Note: {row.name}: scored against other references than the first row; do not compare them")
-    return "\n".join(lines).rstrip() + "\n"
+    lines = []
+    if results and part == "captions":
+        lines += read_back(next(iter(results.values()))["settings"])
+    elif results:
+        lines += ["Units as they were predicted; UER: unit error rate against the nearest reference, and all (mean);"]
+        lines += ["p: of its difference from chance, by the matched-pairs test (Gillick and Cox 1989)."]
+    if _RESPOKEN in measures:
+        lines += [f"{_RESPOKEN}: word error of the references' own units or spectrograms, spoken and read back."]
+    return [*lines, "", *grid(cells, 2)]
+
+
+def _rows(results: Mapping[str, Any], part: str, *keys: str) -> list[dict[str, Any]]:
+    return [row for row in results.get(part, {}).get("rows", []) if row["key"] in keys]
 
 
 def _scores(results: dict[str, Any], part: str) -> dict[str, dict[str, float]]:
-    """What is shown of a row's results: the system's scores, and how often its speech failed."""
-    rows = [(p, row) for p in (part, "speech") for row in results.get(p, {}).get("rows", []) if row["key"] == "system"]
-    return {m: score for p, row in rows for m, score in row["scores"].items() if p == part or m in _FAILURES}
+    """What is shown of a row's results: the system's scores, and of words how often its speech failed."""
+    if part == "units":
+        found = (_rows(results, part, "predicted") or _rows(results, part, "system"))[0]
+        scores = dict(found["scores"])
+        for c in results[part]["comparisons"]:
+            if (c["a"], c["b"]) == (found["key"], "majority") and "UER mean" in c["scores"]:
+                scores["minus chance"] = c["scores"]["UER mean"]
+        return scores
+    scores = {m: score for row in _rows(results, part, "system") for m, score in row["scores"].items()}
+    for row in _rows(results, part, "resynth"):
+        scores[_RESPOKEN] = row["scores"]["WER"]
+    spoken = _rows(results, "speech", "system")
+    return scores | {m: score for row in spoken for m, score in row["scores"].items() if m in _OF_SPEECH}
 
 
 def _cells(scores: Mapping[str, dict[str, float]], measures: list[str]) -> list[str]:
-    return [cell(scores[m]) if m in scores else "" for m in measures]
+    return [cell(scores[m], "p" in scores[m]) + significance(scores[m]) if m in scores else "" for m in measures]
 
 
 def _references(results: dict[str, Any], part: str) -> Any:

@@ -6,6 +6,7 @@ the score of a bootstrap sample is one matrix product away (Efron 1979; for such
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -91,6 +92,21 @@ def interval(scores: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """The percentile interval of bootstrap scores (R,)."""
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def matched_pairs(a: Measure, b: Measure) -> float:
+    """Two-sided p of the matched-pairs test of two error rates (Gillick and Cox 1989), the images being the segments.
+
+    NaN unless both count errors against the same tokens.
+    """
+    if not (a.combine is b.combine is quotient and np.array_equal(a.stats[:, 1], b.stats[:, 1])):
+        return math.nan
+    differences = (a.stats[:, 0] - b.stats[:, 0])[a.stats[:, 1] > 0]
+    if len(differences) < 2 or not differences.any():
+        return 1.0
+    deviation = float(differences.std(ddof=1))
+    statistic = abs(float(differences.mean())) * math.sqrt(len(differences)) / max(deviation, 1e-300)
+    return math.erfc(statistic / math.sqrt(2))
 
 
 def p_value(difference: float, sampled: np.ndarray) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from i2s.errors import UserError
+from i2s.files import read_json
 from i2s.score.bootstrap import interval, p_value, resample
 from i2s.score.inputs import some
 from i2s.score.results import grid, load_statistics
@@ -72,8 +72,8 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "results.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError) as e:
-        raise UserError(f"{path}: cannot be read ({e}); score this system again") from e
+    path, again = folder / "results.json", "score this system again"
+    results = read_json(path, again)
+    if not isinstance(results.get("settings"), dict):
+        raise UserError(f"{path}: has no settings; {again}")
+    return dict(results["settings"])

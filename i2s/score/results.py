@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -12,20 +13,22 @@ import numpy as np
 
 from i2s.errors import UserError
 from i2s.files import atomic_path
-from i2s.score.bootstrap import Bleu, Measure, interval, quotient, resample, root
+from i2s.score.bootstrap import Bleu, Measure, interval, matched_pairs, quotient, resample, root
 from i2s.score.meteor import meteor_score
 from i2s.score.rows import Row
 
 RESAMPLES, SEED = 1000, 0
 # Measures that are shown as differences, ratios and places between rows.
 _COMPARED = {
-    "difference": ("BLEU-4", "METEOR", "CIDEr", "UER nearest", "WER"),
+    "difference": ("BLEU-4", "METEOR", "CIDEr", "UER nearest", "UER mean", "WER"),
     "percent of": ("BLEU-4", "METEOR", "CIDEr"),
     "place": ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "UER nearest"),
 }
+_TESTED = ("UER mean", "WER")  # error rates, whose differences have a p
 # Pairs of rows whose difference is shown: a floor, or what another recogniser makes of the same speech.
 _DIFFERENCES = [
-    *(("system", floor) for floor in ("random", "constant", "constant_spoken", "shuffled")),
+    *(("system", floor) for floor in ("random", "constant", "constant_spoken", "shuffled", "majority")),
+    ("predicted", "majority"),
     *((row, f"{row}_second") for row in ("system", "resynth", "voice")),
 ]
 
@@ -33,14 +36,16 @@ _DIFFERENCES = [
 def table(rows: Sequence[Row], images: int) -> dict[str, Any]:
     """The rows and their comparisons as JSON types. Every row is resampled alike, so that differences are paired.
 
-    A score is {"value", "low", "high"} in percent; low and high bound the 95 % interval over images.
+    A score is {"value", "low", "high"} in percent; low and high bound the 95 % interval over images. A difference of
+    error rates has the "p" of `matched_pairs`, too.
     `comparisons`: one row minus another, or in percent of it. `places`: where the system is on the way from a floor (0)
     to a ceiling (100), all of them against the same references.
     """
     named = [(row.key, m) for row in rows for m in row.measures]
     sampled = resample([row.measures[m] for row in rows for m in row.measures], images, RESAMPLES, SEED)
     samples = dict(zip(named, sampled.T, strict=True))
-    values = {(row.key, m): measure.value for row in rows for m, measure in row.measures.items()}
+    measures = {(row.key, m): measure for row in rows for m, measure in row.measures.items()}
+    values = {name: measure.value for name, measure in measures.items()}
 
     def score(value: float, samples: np.ndarray) -> dict[str, float]:
         low, high = interval(samples)
@@ -56,6 +61,8 @@ def table(rows: Sequence[Row], images: int) -> dict[str, Any]:
             whole = s[-1] - s[1] if how == "place" else s[-1]
             if how == "difference":
                 out[m] = score(v[0] - v[1], s[0] - s[1])
+                if m in _TESTED and math.isfinite(p := matched_pairs(*(measures[key, m] for key in keys))):
+                    out[m]["p"] = round(p, 6)
             elif whole.min() > 1 or (how == "place" and whole.max() < -1):  # else the quotient says nothing
                 base = v[1] if how == "place" else 0.0
                 part = s[0] - s[1] if how == "place" else s[0]
@@ -178,7 +185,9 @@ def _comparisons(part: dict[str, Any], names: dict[str, str]) -> list[str]:
     lines = []
     for c in part["comparisons"]:
         if c["scores"]:
-            scores = "; ".join(f"{m} {cell(s, c['how'] == 'difference')}" for m, s in c["scores"].items())
+            scores = "; ".join(
+                f"{m} {cell(s, c['how'] == 'difference')}{significance(s)}" for m, s in c["scores"].items()
+            )
             how = "minus" if c["how"] == "difference" else "in percent of"
             lines.append(f"- {names[c['a']]} {how} {names[c['b']]}: {scores}")
     return lines
@@ -305,6 +314,13 @@ def grid(cells: list[list[str]], left: int) -> list[str]:
 
     rule = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return [line(cells[0]), line(rule), *map(line, cells[1:])]
+
+
+def significance(score: dict[str, float]) -> str:
+    """The p of a difference, if it has one."""
+    if "p" not in score:
+        return ""
+    return " (p < 0.001)" if score["p"] < 0.001 else f" (p = {score['p']:.3f})"
 
 
 def cell(score: dict[str, float], sign: bool = False) -> str:

@@ -7,6 +7,7 @@ whatever is known of the exemplars: means, and variances too (Meinshausen 2006, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
@@ -15,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from i2s.errors import UserError
+from i2s.progress import batches
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,13 @@ class Forest:
         from sklearn.ensemble import ExtraTreesRegressor  # imported here: whoever only speaks does without
 
         x = np.ascontiguousarray(x, np.float32)
+        workers = workers or len(os.sched_getaffinity(0))
         model = ExtraTreesRegressor(
-            trees, min_samples_leaf=min_leaf, max_features=max_features, random_state=seed, n_jobs=workers or -1
+            0, min_samples_leaf=min_leaf, max_features=max_features, random_state=seed, n_jobs=workers, warm_start=True
         )
-        grown = [estimator.tree_ for estimator in model.fit(x, y).estimators_]
+        for more in batches(range(trees), workers, "growing trees"):  # in steps, so that progress is seen
+            model.set_params(n_estimators=model.n_estimators + len(more)).fit(x, y)
+        grown = [estimator.tree_ for estimator in model.estimators_]
         roots = np.cumsum([0, *(tree.node_count for tree in grown)])
         children, feature, threshold, counts, members = [], [], [], [], []
         for root, tree in zip(roots, grown, strict=False):

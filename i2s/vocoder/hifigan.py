@@ -8,7 +8,6 @@ are read off the weights. A model only fits the spectrograms that it was trained
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 
 from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig
+from i2s.files import read_json
 from i2s.vocoder.base import check_mels
 
 Weights = dict[str, torch.Tensor]
@@ -150,9 +150,4 @@ def _count(weights: Weights, name: str) -> int:
 
 def _config(path: Path) -> dict[str, Any]:
     """The authors' config.json, or nothing."""
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as e:
-        raise UserError(f"{path}: not valid JSON: {e}") from e
+    return read_json(path, "download it again", missing_ok=True)
