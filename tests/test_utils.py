@@ -298,6 +298,29 @@ def test_stamps(tmp_path):
     assert step("2") == ""
 
 
+def test_a_folder_that_what_a_killed_step_left_running_is_at_work_in_is_refused(tmp_path):
+    script = tmp_path / "step.sh"
+    script.write_text(
+        "#!/usr/bin/env bash\nset -euo pipefail\n"
+        f'. "{ROOT}/utils/stamp.sh"\n'
+        "stamp_set dir/.done size=1\nstamp_begin || true\n"
+        '"$@"\nstamp_end\n'
+    )
+    step = subprocess.Popen(
+        ["bash", script, "bash", "-c", "echo $$ >pid.new && mv pid.new pid; exec sleep 100"], cwd=tmp_path
+    )
+    while not (tmp_path / "pid").exists():
+        assert step.poll() is None
+        time.sleep(0.02)
+    step.kill()
+    step.wait()
+    refused = run("bash", script, "true", cwd=tmp_path, check=False)
+    assert refused.returncode == 1 and "another process is at work in dir; wait for it, or stop it" in refused.stderr
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    run("bash", script, "true", cwd=tmp_path)
+    assert (tmp_path / "dir/.done").exists() and not (tmp_path / "dir/.done.begun").exists()
+
+
 def test_a_disk_too_small_for_the_environment_is_told_at_once(tmp_path: Path) -> None:
     project, tools = tmp_path / "my project", tmp_path / "tools"
     project.mkdir(), tools.mkdir()

@@ -7,6 +7,7 @@
 #   stamp_holds OUTPUT...               true if the step was finished with these very options and inputs
 #   stamp_begin [SPLIT]                 true if what lies there unfinished was begun with these very options and inputs,
 #                                       and split alike (say, nj=4), which is of no account once the step is finished
+#                                       (refused while another process is at work in the stamp's folder)
 #   stamp_end                           record that the step is finished
 #
 # A step reads:  stamp_set ...; stamp_holds out && exit 0; stamp_begin || rm -rf partial; work; stamp_end
@@ -48,15 +49,30 @@ stamp_holds() {
   return 1
 }
 
+_stamp_lock() { # held by all that the step starts: what a killed step left running counts, too
+  local folder
+  folder=$(dirname "$stamp_file")
+  mkdir -p "$folder"
+  if [ -n "${stamp_lock:-}" ] || ! command -v flock >/dev/null; then return; fi
+  exec {stamp_lock}<"$folder"
+  local status=0
+  flock --wait 5 --conflict-exit-code 100 "$stamp_lock" 2>/dev/null || status=$?
+  if [ "$status" = 100 ]; then # any other: this file system knows no locks
+    echo "$0: error: another process is at work in $folder; wait for it, or stop it (ps -ef | grep $folder)" >&2
+    exit 1
+  fi
+}
+
 stamp_begin() {
+  _stamp_lock
   local same=1 begun="$stamp_text${1:-}"
   [ -f "$stamp_file.begun" ] && [ "$(cat "$stamp_file.begun")" = "${begun%$'\n'}" ] && same=0
   rm -f "$stamp_file"
-  mkdir -p "$(dirname "$stamp_file")"
   printf %s "$begun" >"$stamp_file.begun.tmp" && mv "$stamp_file.begun.tmp" "$stamp_file.begun"
   return $same
 }
 
 stamp_end() {
   printf %s "$stamp_text" >"$stamp_file.tmp" && mv "$stamp_file.tmp" "$stamp_file" && rm -f "$stamp_file.begun"
+  if [ -n "${stamp_lock:-}" ]; then exec {stamp_lock}<&- && unset stamp_lock; fi
 }
