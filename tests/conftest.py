@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from i2s.errors import UserError
+from i2s.u2s.base import UnitToSpeech
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -24,6 +27,21 @@ def run(*command: str | Path, cwd: Path = ROOT, check: bool = True, **env: str) 
     if check and done.returncode:
         raise AssertionError(f"{command} ended with status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest, whole recipes, first: else the last of them keeps one worker busy while the others have ended."""
+    items.sort(key=lambda item: item.get_closest_marker("recipe") is None)
+
+
+def refuses_units_that_do_not_fit(model: UnitToSpeech, size: int) -> None:
+    """What every model of unit to speech, of so many units, has to refuse."""
+    for units, message in [([[1], [size]], f"unit {size}"), ([[-1]], "unit -1"), ([[1], []], "holds no units")]:
+        with pytest.raises(UserError, match=message):
+            model.synthesise(units)
+    for durations in ([[1, 2]], [[0]]):
+        with pytest.raises(UserError, match="duration"):
+            model.synthesise([[1]], durations)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from i2s.u2s.clustergen import Clustergen, ClustergenConfig, frame_contexts, uni
 from i2s.u2s.forest import Forest
 from i2s.u2s.mlpg import generate, with_deltas
 
-from .conftest import ROOT, run, tiny_options
+from .conftest import ROOT, refuses_units_that_do_not_fit, run, tiny_options
 from .test_recipe import relocate
 
 FEATURES = SpeechFeatureConfig(sample_rate=16000, hop_length=200, n_fft=512, win_length=512, n_mels=20, n_mfcc=13)
@@ -295,12 +295,7 @@ def test_sharpness_restores_the_variance_of_natural_speech(corpus: tuple[Path, P
 
 
 def test_units_that_do_not_fit_are_refused(model: Clustergen) -> None:
-    for units, message in [([[1], [SIZE]], f"unit {SIZE}"), ([[-1]], "unit -1"), ([[1], []], "holds no units")]:
-        with pytest.raises(UserError, match=message):
-            model.synthesise(units)
-    for durations in ([[1, 2]], [[0]]):
-        with pytest.raises(UserError, match="duration"):
-            model.synthesise([[1]], durations)
+    refuses_units_that_do_not_fit(model, SIZE)
 
 
 def test_training_again_ends_the_same(corpus: tuple[Path, Path], trained: Path, tmp_path: Path) -> None:

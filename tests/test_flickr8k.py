@@ -16,7 +16,7 @@ from PIL import Image
 from i2s.corpus.tables import read_table
 
 from .conftest import ROOT, run
-from .recipes import TINY, copy_recipe
+from .recipes import TINY, check_options, copy_recipe
 
 SPLITS = {"train": ["a1", "a2"], "dev": ["b1"], "test": ["c1"]}
 CAPTIONS = ["A  dog   runs .", 'A " big " dog', "dogs run\u00e9", "the dog", "a dog"]
@@ -136,13 +136,7 @@ def test_a_download_that_is_not_the_official_archive_is_refused(recipe, tmp_path
 
 
 def test_recipe_options():
-    recipe = ROOT / "egs" / "flickr8k" / "run.sh"
-    done = run(recipe, "--help", I2S_VENV="none")
-    assert "--flickr8k-dir DIR" in done.stdout and "--stop-stage" in done.stdout
-    done = run(recipe, "--flickr8k-dir", "/nowhere", check=False)
-    assert done.returncode == 2 and "no such file or folder" in done.stderr
-    done = run(recipe, "--flickr8k-dri", "x", check=False, I2S_VENV="none")
-    assert done.returncode == 2 and "unknown option --flickr8k-dri" in done.stderr
+    check_options("flickr8k", "--flickr8k-dir")
 
 
 @pytest.mark.recipe

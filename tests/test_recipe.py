@@ -86,6 +86,20 @@ def test_text_is_never_opened_in_stages_4_to_9(tiny_recipe, tmp_path):
     assert outputs(tmp_path) == outputs(tiny_recipe)
 
 
+@pytest.mark.parametrize("units", ["pseudo-phones", "phones-l2"])
+def test_units_that_need_no_text_are_made_and_spoken_without(tiny_recipe, tmp_path, units):
+    shutil.copytree(tiny_recipe / "data", tmp_path / "data")
+    for text in tmp_path.glob("data/**/text*"):
+        text.unlink()
+    relocate(tmp_path / "data", tiny_recipe / "data")
+    other = [*("--units", units, "--u2s", "clustergen", "--u2s-args", "trees=2 duration_trees=2 max_frames=2000")]
+    # (--num-units is not of phones, and there may be more phones than pieces.)
+    options = [*tiny_options(tmp_path), *other, "--unit-bpe", "0"]
+    done = run(ROOT / "run.sh", *options, "--stage", "6", "--stop-stage", "9")
+    (system,) = (tmp_path / "exp").glob("transformer_clustergen*")
+    assert len(list((system / "test" / "wav").glob("*.wav"))) == 4, done.stderr
+
+
 def relocate(data: Path, old: Path) -> None:
     """Let the tables of a copied data directory name the copy."""
     for table in data.glob("*/*.scp"):

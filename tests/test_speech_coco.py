@@ -26,7 +26,7 @@ from i2s.corpus.tables import read_table
 from i2s.tts import load
 
 from .conftest import ROOT, run
-from .recipes import TINY, copy_recipe
+from .recipes import TINY, check_options, copy_recipe
 
 RATE = 16000
 SENTENCES = {"None": "A dog runs over the grass.", "Middle": "Two birds, um, on a fence."}
@@ -400,11 +400,7 @@ def test_damaged_databases(recipe, own, change, message):
 
 
 def test_recipe_options():
-    command = ROOT / "egs" / "speech_coco" / "run.sh"
-    done = run(command, "--help", I2S_VENV="none")
-    assert "--coco-dir DIR" in done.stdout and "--stop-stage" in done.stdout
-    done = run(command, "--coco-dir", "/nowhere", check=False)
-    assert done.returncode == 2 and "no such file or folder" in done.stderr
+    check_options("speech_coco", "--coco-dir")
 
 
 @pytest.mark.recipe

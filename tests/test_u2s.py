@@ -35,6 +35,8 @@ from i2s.u2s.tacotron2 import (
 )
 from i2s.units.runs import round_durations
 
+from .conftest import refuses_units_that_do_not_fit
+
 SIZE, MELS = 7, 10
 TINY_FAST = FastConfig(width=16, unit_layers=2, frame_layers=2, kernel=3)
 TINY_TACOTRON = Tacotron2Config(
@@ -119,12 +121,7 @@ def test_durations_are_learned_without_bias() -> None:
 
 @pytest.mark.parametrize("model", [FastModel(TINY_FAST, SIZE, MELS), tacotron()], ids=["fast", "tacotron2"])
 def test_units_that_do_not_fit_are_refused(model: UnitToSpeech) -> None:
-    for units, message in [([[1], [SIZE]], f"unit {SIZE}"), ([[-1]], "unit -1"), ([[1], []], "holds no units")]:
-        with pytest.raises(UserError, match=message):
-            model.synthesise(units)
-    for durations in ([[1, 2]], [[0]]):
-        with pytest.raises(UserError, match="duration"):
-            model.synthesise([[1]], durations)
+    refuses_units_that_do_not_fit(model, SIZE)
 
 
 # Tacotron 2
