@@ -220,7 +220,7 @@ def test_each_kind_gives_its_symbols(tmp_path: Path) -> None:
         for kind in ("words", "phones-l1", "phones-l2")
     }
     assert "brown" in said["words"] and "AW" in said["phones-l1"] and "N" in said["phones-l2"]
-    german = Alignments("phones-l2", AlignedConfig(phone_map=str(MAPS / "de.txt")))
+    german = Alignments("phones-l2", AlignedConfig(phone_map="de"))
     assert not german.reads_text
     heard = [i.symbol for i in german.align("u", wav, rate)]
     assert len(heard) == len(said["phones-l2"]) and set(heard) <= {SILENCE, *german._map.phones}  # type: ignore[union-attr]
@@ -327,6 +327,23 @@ def test_what_cannot_be_aligned_is_named_or_left_out(recipe: Path, tmp_path: Pat
     assert read_table(tmp_path / "exp/u/train/failures") == {"train0": "not in the lexicon: qwxyzzy"}
     unknown = run_step(tmp_path, "units.sh", "--overrides", "lexikon=x", *stage, expected=1)
     assert "did you mean lexicon?" in unknown
+
+
+def test_what_options_name_is_an_input(recipe: Path, tmp_path: Path) -> None:
+    """Alignments or a lexicon that have changed are read anew."""
+    shutil.copytree(recipe / "data", tmp_path / "data")
+    for split in SAID:
+        for key in read_table(tmp_path / f"data/{split}/text"):
+            (tmp_path / "grids").mkdir(exist_ok=True)
+            grid(tmp_path / f"grids/{key}.TextGrid", phones=[(0, 0.5, "D")])
+    (tmp_path / "units.yaml").write_text("alignments: grids\n")
+    given = ("--overrides", "alignments=grids"), ("--config", "units.yaml")
+    for number, how in enumerate(given):
+        stage = ["--nj", "1", "--units", "phones-l1", *how, "data", f"exp/u{number}"]
+        run_step(tmp_path, "units.sh", *stage)
+        assert "up to date" in run_step(tmp_path, "units.sh", *stage)
+        grid(tmp_path / "grids/train0.TextGrid", phones=[(0, 0.5, "DH" if number else "ZH")])
+        assert "up to date" not in run_step(tmp_path, "units.sh", *stage)
 
 
 def test_units_are_compared_in_a_table(recipe: Path) -> None:

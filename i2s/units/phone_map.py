@@ -14,14 +14,19 @@ from typing import Any
 from i2s.corpus.ctm import SILENCE
 from i2s.errors import UserError
 
-_ARPABET = Path(__file__).parents[2] / "conf/phone_maps/arpabet.txt"
+_MAPS = Path(__file__).parents[2] / "conf/phone_maps"
+_ARPABET = _MAPS / "arpabet.txt"
 
 
 class PhoneMap:
-    """Call it with a phone. Raises UserError for a map that is empty, names a phone twice or holds what is no IPA."""
+    """Call it with a phone. `path`: a file, or the name of one in conf/phone_maps (de, es ...).
+
+    Raises UserError for a map that is empty, names a phone twice or holds what is no IPA.
+    """
 
     def __init__(self, path: str | Path, ipa: str | Path = _ARPABET):
-        self.path = Path(path)
+        named = _MAPS / f"{path}.txt"
+        self.path = named if named.is_file() else Path(path)
         lines = read_columns(self.path)
         self.phones = [columns[0] for columns in lines]
         self._known = {SILENCE: SILENCE, **{phone: phone for phone in self.phones}}
