@@ -6,6 +6,7 @@ import functools
 import itertools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import kaldiio
@@ -14,6 +15,7 @@ import pytest
 
 from i2s.asr import resample
 from i2s.audio import write_wav
+from i2s.bin import align_units
 from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm, write_ctm
 from i2s.corpus.tables import read_int_table, read_table, write_table
 from i2s.errors import UserError
@@ -327,6 +329,23 @@ def test_what_cannot_be_aligned_is_named_or_left_out(recipe: Path, tmp_path: Pat
     assert read_table(tmp_path / "exp/u/train/failures") == {"train0": "not in the lexicon: qwxyzzy"}
     unknown = run_step(tmp_path, "units.sh", "--overrides", "lexikon=x", *stage, expected=1)
     assert "did you mean lexicon?" in unknown
+
+
+def test_what_a_killed_job_has_aligned_is_not_aligned_again(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipe)
+    monkeypatch.setattr(align_units, "_CHUNK", 2)
+    job = ["align_units", "--units", "phones-l1", "data/train", str(tmp_path / "said"), str(tmp_path / "failures")]
+    monkeypatch.setattr(sys, "argv", job)
+    align_units.main()
+    parts = [tmp_path / "said.1", tmp_path / "said.2"]
+    assert [list(read_ctm(part)) for part in parts] == [["train0", "train1"], ["train2"]]
+    before = [part.stat().st_mtime_ns for part in parts]
+    parts[1].unlink()
+    align_units.main()
+    after = [part.stat().st_mtime_ns for part in parts]
+    assert before[0] == after[0] and before[1] < after[1]
 
 
 def test_what_options_name_is_an_input(recipe: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Stage 6 for words and phones: one job's share of what is said when in DATA_DIR, as a CTM file.
+"""Stage 6 for words and phones: one job's share of what is said when in DATA_DIR, as CTM files.
 
 Reads DATA_DIR/wav.scp and, for words and phones-l1 that are aligned here, DATA_DIR/text. Utterances that cannot be
-aligned end the job, or with on_failure=skip are written to FAILURES (`utterance-id reason`).
+aligned end the job, or with on_failure=skip are written to FAILURES.K (`utterance-id reason`), the others to CTM.K, for
+the K-th thousand of them: what a killed job has done is not done again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from i2s.units.aligned import KINDS, AlignedConfig, Alignments
 from i2s.units.phones import Unalignable
 
 log = logging.getLogger(__name__)
+_CHUNK = 1000  # utterances of a file
 
 
 def main() -> None:
@@ -33,29 +35,34 @@ def main() -> None:
     options.add_argument("out", type=Path, metavar="CTM")
     options.add_argument("failures", type=Path, metavar="FAILURES")
     args = options.parse_args()
-    if args.out.is_file() and args.failures.is_file():
-        log.info("%s: done before", args.out)
-        return
-
     config = load_config(AlignedConfig, args.config, args.overrides)
     alignments = Alignments(args.units, config)
     text = read_table(args.data / "text", allow_empty_value=True) if alignments.reads_text else {}
-    said, failures = {}, {}
-    for utterance, entry in track(share(list(iter_table(args.data / "wav.scp")), args.job), "aligning", unit="utt"):
-        try:
-            said[utterance] = alignments.align(utterance, *read_wav(entry), text.get(utterance, ""))
-        except Unalignable as e:
-            if config.on_failure == "error":
-                raise UserError(
-                    f"{args.data}: {utterance}: {e}\nmend it, or leave such utterances out with on_failure=skip"
-                ) from e
-            failures[utterance] = str(e)
-    if failures:
-        log.warning(
-            "%d of %d utterances cannot be aligned: %s", len(failures), len(said) + len(failures), args.failures
-        )
-    write_table(args.failures, failures)
-    write_ctm(args.out, said)
+    wavs = share(list(iter_table(args.data / "wav.scp")), args.job)
+    todo = []
+    for number, first in enumerate(range(0, len(wavs), _CHUNK), 1):
+        parts = [path.with_name(f"{path.name}.{number}") for path in (args.out, args.failures)]
+        if not parts[0].is_file():
+            todo.append((wavs[first : first + _CHUNK], *parts))
+
+    left = sum(len(chunk) for chunk, *_ in todo)
+    with track(None, "aligning", total=len(wavs), initial=len(wavs) - left, unit="utt") as bar:
+        for chunk, out, failures_out in todo:
+            said, failures = {}, {}
+            for utterance, entry in chunk:
+                try:
+                    said[utterance] = alignments.align(utterance, *read_wav(entry), text.get(utterance, ""))
+                except Unalignable as e:
+                    if config.on_failure == "error":
+                        raise UserError(
+                            f"{args.data}: {utterance}: {e}\nmend it, or leave such utterances out with on_failure=skip"
+                        ) from e
+                    failures[utterance] = str(e)
+                bar.update()
+            if failures:
+                log.warning("%d of %d utterances cannot be aligned: %s", len(failures), len(chunk), failures_out)
+            write_table(failures_out, failures)
+            write_ctm(out, said)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,7 @@ class AlignedConfig:
     lexicon: str = ""  # pronunciations, in the form of the CMU dictionary; default: pocketsphinx's English
     model: str = ""  # folder of pocketsphinx's acoustic model; default: English
     phone_lm: str = ""  # of phones-l2: language model of its phones; default: English
-    phone_map: str = (
-        ""  # of phones-l2: whose phones they become (conf/phone_maps: de ...); default: left as heard
-    )
+    phone_map: str = ""  # of phones-l2: whose phones they become (conf/phone_maps: de ...); default: left as heard
     on_failure: Literal["error", "skip"] = "error"  # skip: utterances that cannot be aligned have no units
 
 
