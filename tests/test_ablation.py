@@ -33,6 +33,7 @@ if [ ! -f "$system/$split/results.json" ]; then
   if [ "$speed" = 0 ]; then echo "too slow" >&2; exit 3; fi
   if [ -f "$EXP/wait$tag" ]; then touch "$EXP/waiting"; sleep 60; fi
   mkdir -p "$system/$split"
+  echo '{"kind": "system"}' >"$system/manifest.json"
   echo "$tag" >>"$EXP/worked"
   cp "$EXP/made_up.json" "$system/$split/results.json"
 fi
@@ -223,6 +224,8 @@ def test_a_row_that_fails_is_named_and_the_others_go_on(recipe, tmp_path):
     assert (tmp_path / "calls").read_text() == "row _quick at 9\nrow _slow at 0\nrow _usual at 5\n"
     assert kinds(tmp_path) == ["system", "failed", "system"]
     commands = [line.split("\t")[5] for line in (tmp_path / "stages.tsv").read_text().splitlines()]
+    text = (tmp_path / "out" / "dev.md").read_text()
+    assert "Command: `./run.sh --speed 5`  \nCommit: c0ffee  \nConfigurations: " in text and "| minutes |" in text
     assert commands[0] == "./run.sh --speed 5 --ablation '' --split dev --tag _quick --speed 9"
 
     # Mended, it goes on: what is finished is not done again.

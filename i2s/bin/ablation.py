@@ -21,9 +21,11 @@ from i2s.cli import parser, run
 from i2s.errors import UserError
 from i2s.files import read_json, write_text
 from i2s.score.ablation import given_options, markdown, read_ablation, row_options
+from i2s.score.provenance import config_hash, machine, read_stages
 
 log = logging.getLogger(__name__)
 _SHOWN = 10  # lines of a failed row's log
+_OWN = 6  # the first stage that rows may have of their own: units
 
 
 def main() -> None:
@@ -41,6 +43,9 @@ def main() -> None:
 
     results: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
+    minutes: dict[str, float] = {}
+    commits: dict[str, None] = {}
+    configurations: list[str] = []
     report = args.out / f"{args.split}.md"
     for number, row in enumerate(table.rows, 1):
         own = {"ablation": "", "split": args.split, **row_options(table, row, given_options(given))}
@@ -52,12 +57,23 @@ def main() -> None:
         found = system_of(args.exp / "stages.tsv", command) / args.split / "results.json"
         if status == 0 and found.is_file():
             results[row.tag] = read_json(found)
+            system = found.parent.parent
+            stages = [s for s in read_stages(args.exp / "stages.tsv", system.name, shared=0) if s[0] >= _OWN]
+            minutes[row.tag] = sum(seconds for _, seconds, _, _ in stages) / 60
+            commits.update(dict.fromkeys(commit for _, _, commit, _ in stages))
+            configurations.append(config_hash(system))
         else:
             failed[row.tag] = str(output)
             end = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN:]
             why = f"status {status}" if status else "it ended without scores (stage 10)"
             log.error("%s: %s; the end of %s:\n%s", row.name, why, output, "\n".join(end))
-        write_text(report, markdown(table, args.split, results, failed))
+        made = [
+            f"Command: `{args.command.strip()}`  ",
+            f"Commit: {', '.join(commits)}  ",
+            f"Configurations: {', '.join(configurations)} (SHA-256, a row each)  ",
+            f"Machine: {machine()}",
+        ]
+        write_text(report, markdown(table, args.split, results, failed, minutes, made))
 
     print(report.read_text(encoding="utf-8"))
     if failed:

@@ -7,20 +7,12 @@ longest run counts, as the others found its work done.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
 from pathlib import Path
 
 from i2s.cli import parser, run
-from i2s.errors import UserError
 from i2s.files import read_json, write_text
-from i2s.modeldir import load_manifest
+from i2s.score.provenance import config_hash, machine, read_stages
 from i2s.score.results import markdown
-
-_SHARED = 6  # the stages up to this one serve all systems of an exp folder
 
 
 def main() -> None:
@@ -53,51 +45,6 @@ def main() -> None:
         tables,
     ]
     write_text(args.out, "\n".join(lines) + "\n")
-
-
-def read_stages(path: Path, system: str) -> list[tuple[int, int, str, str]]:
-    """(stage, seconds, commit, command) of each stage of `system`, its longest run, in the order of the stages.
-
-    Raises UserError where run.sh noted none.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run.sh writes it as stages end")
-    longest: dict[int, tuple[int, int, str, str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            _, commit, stage, seconds, folder, command = line.split("\t")
-            found = (int(stage), int(seconds), commit, command.strip())
-        except ValueError as e:
-            raise UserError(f"{path}:{number}: not a line of run.sh") from e
-        mine = found[0] <= _SHARED or Path(folder).name == system
-        if mine and (found[0] not in longest or found[1] >= longest[found[0]][1]):
-            longest[found[0]] = found
-    if not longest:
-        raise UserError(f"{path}: has no stage of {system}; run it first")
-    return [longest[stage] for stage in sorted(longest)]
-
-
-def config_hash(system: Path) -> str:
-    """Of what the models and the system were built from: the same configuration gives the same 12 hex digits."""
-    manifest = load_manifest(system, "system")
-    models = [system / manifest[part] for part in ("i2u", "u2s", "sas") if part in manifest]
-    files = [system / "manifest.json", *(model / "config.yaml" for model in models)]
-    content = b"".join(file.read_bytes() for file in files if file.is_file())
-    return hashlib.sha256(content).hexdigest()[:12]
-
-
-def machine() -> str:
-    """Processor, cores, memory and GPUs of this machine."""
-    cpuinfo = Path("/proc/cpuinfo")
-    models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line] if cpuinfo.is_file() else []
-    processor = models[0].partition(":")[2].strip() if models else platform.processor() or platform.machine()
-    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    gpus = "no GPU"
-    if smi := shutil.which("nvidia-smi"):
-        done = subprocess.run([smi, "-L"], capture_output=True, text=True, check=False)
-        names = [line.partition(": ")[2].partition(" (")[0] for line in done.stdout.splitlines()]
-        gpus = ", ".join(names) or gpus
-    return f"{len(os.sched_getaffinity(0))} cores of {processor}, {gigabytes:.0f} GB, {gpus}"
 
 
 if __name__ == "__main__":

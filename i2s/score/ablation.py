@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -108,21 +108,29 @@ def given_options(words: list[str]) -> dict[str, str]:
     return options
 
 
-def markdown(table: Ablation, split: str, results: Mapping[str, dict[str, Any]], failed: Mapping[str, str]) -> str:
+def markdown(
+    table: Ablation,
+    split: str,
+    results: Mapping[str, dict[str, Any]],
+    failed: Mapping[str, str],
+    minutes: Mapping[str, float] | None = None,
+    made: Sequence[str] = (),
+) -> str:
     """The table so far, one for each of its parts: floors, then each row with its published scores below it.
 
-    By tag: `results`, what results.json holds of the rows that are finished; `failed`, where to look into the others.
+    By tag: `results`, what results.json holds of the rows that are finished; `failed`, where to look into the others;
+    `minutes` that the stages of its own took. `made`: lines that say how.
     """
     first: dict[str, Any] = next(iter(results.values()), {})
     parts = table.parts or tuple(part for part in ("captions", "units") if part in first)[:1]
-    lines = [f"# {table.title or 'Ablation'}", ""]
+    lines = [f"# {table.title or 'Ablation'}", "", *made, *([""] if made else [])]
     if first:
         lines += [f"{split}, {first['settings']['images']} images. "]
         lines[-1] += "Percent, ± half the width of the 95 % interval over images."
     if any(row.published or row.published_units for row in table.rows):
         lines += [f"Published scores are of the test split of {table.source}'s own data and recogniser."]
     for part in parts or ("captions",):
-        lines += ["", *_part(table, part, results, failed)]
+        lines += ["", *_part(table, part, results, failed, minutes or {})]
     notes = [
         f"{row.name}: scored against other references than the first row; do not compare them"
         for row in (table.rows if "captions" in parts else ())
@@ -131,21 +139,29 @@ def markdown(table: Ablation, split: str, results: Mapping[str, dict[str, Any]],
     return "\n".join([*lines, *(f"\nNote: {note}" for note in [*table.notes, *notes])]) + "\n"
 
 
-def _part(table: Ablation, part: str, results: Mapping[str, dict[str, Any]], failed: Mapping[str, str]) -> list[str]:
+def _part(
+    table: Ablation,
+    part: str,
+    results: Mapping[str, dict[str, Any]],
+    failed: Mapping[str, str],
+    minutes: Mapping[str, float],
+) -> list[str]:
     """One table, of words or of units. Units have their own floor below each row: inventories differ."""
     scores = {tag: _scores(found, part) for tag, found in results.items()}
     published = [m for m in _MEASURES[part] if any(m in row.published_of(part) for row in table.rows)]
     measures = list(dict.fromkeys([*(m for s in scores.values() for m in s), *published]))
     measures.sort(key=lambda m: m in _OF_SPEECH)  # those of speech last
 
-    cells = [["", "", *measures]]
+    timed = ["minutes"] if minutes else []
+    cells = [["", "", *measures, *timed]]
     if part == "captions":
         for floor in _rows(next(iter(results.values()), {}), part, *_FLOORS):
             cells.append(["floor", floor["name"], *_cells(floor["scores"], measures)])
     for row in table.rows:
         kind = "system" if row.tag in results else "failed" if row.tag in failed else "to come"
         name = f"{row.name}; see {failed[row.tag]}" if row.tag in failed else row.name
-        cells.append([kind, name, *_cells(scores.get(row.tag, {}), measures)])
+        took = [f"{minutes[row.tag]:.0f}" if row.tag in minutes else "" for _ in timed]
+        cells.append([kind, name, *_cells(scores.get(row.tag, {}), measures), *took])
         if part == "units":
             for floor in _rows(results.get(row.tag, {}), part, "majority"):
                 cells.append(["chance", floor["name"], *_cells(floor["scores"], measures)])
@@ -160,7 +176,9 @@ def _part(table: Ablation, part: str, results: Mapping[str, dict[str, Any]], fai
         lines += ["p: of its difference from chance, by the matched-pairs test (Gillick and Cox 1989)."]
     if _RESPOKEN in measures:
         lines += [f"{_RESPOKEN}: word error of the references' own units or spectrograms, spoken and read back."]
-    return [*lines, "", *grid(cells, 2)]
+    if timed:
+        lines += ["minutes: of the stages from units to scores."]
+    return [*lines, "", *grid([row + [""] * (len(cells[0]) - len(row)) for row in cells], 2)]
 
 
 def _rows(results: Mapping[str, Any], part: str, *keys: str) -> list[dict[str, Any]]:
