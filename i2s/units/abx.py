@@ -3,15 +3,16 @@
 A and X are tokens of one phone, B is one of another; all three are said between the same two phones. A triplet is an
 error if X is nearer to B than to A, and half of one if it is as near to both. The distance of two tokens is that of
 dynamic time warping over their frames, the share of the path's steps at which the units differ. Units that follow the
-phones have 0 %, units that tell nothing 50 %. (Schatz et al. 2013; Dunbar et al. 2017, 2019, 2021.)
+phones have 0 % (but where a phone is said twice in a row: warped, A A B is no other than A B B), units that tell
+nothing 50 %. (Schatz et al. 2013; Dunbar et al. 2017, 2019, 2021.)
 
 The mean is taken over the triplets of a cell (phones of A and B, context, speakers), then over the contexts, then over
 the speakers, then over the ordered pairs of phones, wherever there is a triplet. Within: A, B and X have one speaker.
 Across: A and B have one, X another; for one speaker of A and B, contexts and speakers of X are averaged in one go.
-Order, ties and drawing from large cells are those of the evaluation of ZeroSpeech 2021 (Libri-light); the tool of the
-challenges before it, ABXpy, has not been compared. Two details differ: a token has all frames whose middle lies in it,
-where Libri-light drops the last; and of several best paths the shortest counts, where Libri-light's choice depends on
-which token comes first (on discrete units, one pair in a hundred or fewer).
+That is the order of the evaluation of ZeroSpeech 2021 (Libri-light); the tool of the challenges before it, ABXpy, has
+not been compared. Details differ: a token has all frames whose middle lies in it, where Libri-light drops the last; of
+several best paths the shortest counts, where Libri-light steps back diagonally if it can (another length for one pair
+in a hundred, or fewer); and tokens are drawn once for all cells that share them.
 """
 
 from __future__ import annotations
@@ -164,10 +165,8 @@ def cell_errors(cells: Sequence[Cell], sequences: Sequences) -> list[float]:
     errors = []
     for cell, near, far in zip(cells, parts[::2], parts[1::2], strict=True):
         row = np.arange(len(cell.x))[:, None]  # one an X, far apart in numbers, so that all are searched at once
-        to_a, to_b = (
-            near.reshape(len(row), -1) + (row << 32),
-            np.sort(far.reshape(len(row), -1) + (row << 32), axis=None),
-        )
+        to_a = near.reshape(len(row), -1) + (row << 32)
+        to_b = np.sort(far.reshape(len(row), -1) + (row << 32), axis=None)
         nearer, no_farther = (np.searchsorted(to_b, to_a, side) for side in ("left", "right"))
         shares = (nearer + no_farther) / (2 * len(cell.b)) - row  # of the B that beat each A: (Nx, Na)
         errors.append(float(shares[cell.x[:, None] != cell.a].mean()))
