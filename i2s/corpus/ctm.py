@@ -14,6 +14,7 @@ from i2s.errors import UserError
 from i2s.files import write_text
 
 SILENCE = "SIL"
+ROUNDING = 0.0011  # seconds by which neighbours may seem apart, or to overlap: times are written in milliseconds
 
 
 class Interval(NamedTuple):
@@ -47,7 +48,7 @@ def read_ctm(path: str | Path) -> dict[str, list[Interval]]:
     return out
 
 
-def check_order(intervals: Iterable[Interval], where: str, slack: float = 0.0011) -> None:
+def check_order(intervals: Iterable[Interval], where: str, slack: float = ROUNDING) -> None:
     """Raise UserError where one interval begins before the last has ended (by more than rounding, in seconds)."""
     before = None
     for interval in intervals:

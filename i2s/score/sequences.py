@@ -145,6 +145,30 @@ def edits(a: Sequences, b: Sequences, pairs: np.ndarray) -> np.ndarray:
     return out
 
 
+def warped(a: Sequences, b: Sequences, pairs: np.ndarray) -> np.ndarray:
+    """Distances of the pairs (a, b), int64 (P, 2), by dynamic time warping: float64 (P,). No sequence may be empty.
+
+    The share of steps that meet unlike tokens, on the path that meets the fewest of them and, of such, is the shortest.
+    """
+    out = np.zeros(len(pairs))
+    unlike = 1 << 32  # costs that, and any step one more
+    for block in _blocks(a, b, pairs):
+        x, y = a.padded(pairs[block, 0], -1), b.padded(pairs[block, 1], -2)
+        rows, columns = a.lengths[pairs[block, 0]], b.lengths[pairs[block, 1]]
+        row = np.full((len(block), y.shape[1] + 1), 1 << 62)
+        row[:, 0] = 0
+        for i, column in enumerate(x.T, 1):
+            steps = 1 + unlike * (column[:, None] != y)
+            sums = steps.cumsum(axis=1)
+            entered = np.minimum(row[:, 1:], row[:, :-1]) + steps
+            row[:, 1:] = np.minimum.accumulate(entered - sums, axis=1) + sums
+            row[:, 0] = 1 << 62
+            ended = np.flatnonzero(rows == i)
+            met, length = np.divmod(row[ended, columns[ended]], unlike)
+            out[block[ended]] = met / length
+    return out
+
+
 def _blocks(a: Sequences, b: Sequences, pairs: np.ndarray) -> Iterator[np.ndarray]:
     """Pairs of like lengths, so many that their rows stay below _CELLS."""
     x, y = a.lengths[pairs[:, 0]], b.lengths[pairs[:, 1]]
