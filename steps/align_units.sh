@@ -15,7 +15,8 @@ recogniser of another language hears, and no text is read. Utterances of which t
   --cmd CMD          where jobs run (default \$cpu_cmd of cmd.sh)
   --config FILE      yaml with the keys of i2s.units.aligned.AlignedConfig; the options below come after it:
   --unit-bpe N       pieces of a BPE over phones, which shorten what the image model predicts (default 0: none)
-  --overrides 'key=value ...'    any of the keys: lexicon=FILE alignments=DIR_OR_CTM on_failure=skip ..."
+  --overrides 'key=value ...'    any of the keys: lexicon=FILE on_failure=skip alignments=PATH (folder of
+                     TextGrids, CTM file, or units of the same kind, whose alignment is taken over) ..."
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"

@@ -231,6 +231,10 @@ def test_each_kind_gives_its_symbols(tmp_path: Path) -> None:
     write_ctm(tmp_path / "ctm", {"u": [Interval("D", 0, 1)], "v": [Interval(SILENCE, 0, 1)]})
     from_ctm = Alignments("phones-l1", AlignedConfig(alignments=str(tmp_path / "ctm")))
     assert from_ctm.align("u", wav, rate) == [Interval("D", 0, 1)]
+    for split in ("train", "test"):
+        write_ctm(tmp_path / f"units/{split}/alignment.ctm", {f"{split}0": [Interval(split, 0, 1)]})
+    from_units = Alignments("phones-l1", AlignedConfig(alignments=str(tmp_path / "units")))
+    assert [from_units.align(f"{s}0", wav, rate)[0].symbol for s in ("train", "test")] == ["train", "test"]
     for alignments, utterance, why in ((from_ctm, "w", "no line of it"), (from_ctm, "v", "nothing but silence")):
         with pytest.raises(Unalignable, match=why):
             alignments.align(utterance, wav, rate)

@@ -31,7 +31,8 @@ class AlignedConfig:
     """How speech is aligned, and what becomes of utterances that cannot be."""
 
     bpe_size: int = 0  # pieces of the BPE over units, at least their number; 0: none
-    alignments: str = ""  # a folder of TextGrids, one an utterance, or a CTM file: read in place of aligning
+    # Read in place of aligning: a folder of TextGrids, one an utterance; a CTM file; units of the same kind (UNIT_DIR).
+    alignments: str = ""
     tier: str = ""  # of the TextGrids; default: words for words, else phones
     lexicon: str = ""  # pronunciations, in the form of the CMU dictionary; default: pocketsphinx's English
     model: str = ""  # folder of pocketsphinx's acoustic model; default: English
@@ -55,7 +56,8 @@ class Alignments:
         given = Path(config.alignments)
         if config.alignments and not given.exists():
             raise UserError(f"{given}: no such folder of TextGrids, or CTM file")
-        self._ctm = read_ctm(given) if config.alignments and given.is_file() else None
+        ctms = [given] if given.is_file() else sorted(given.glob("*/alignment.ctm")) if config.alignments else []
+        self._ctm = {u: row for ctm in ctms for u, row in read_ctm(ctm).items()} if ctms else None
         self._aligner = Aligner(config.lexicon, config.model) if self.reads_text else None
         self._loop = None
         if kind == "phones-l2" and not config.alignments:
