@@ -5,7 +5,8 @@ set -euo pipefail
 # shellcheck disable=SC2034 # own and help_message are read by recipe_options.sh
 own=() help_message="Usage: egs/pictograms_de/run.sh [options]
 Stage 2 draws the scenes of the embedded corpus and has five German captions of each read out by a German voice (SVOX
-Pico); what was read out stays in DOWNLOADS/spoken. Stages 3 to 11 see photos and recordings alone: scores are in units.
+Pico); what was read out stays in the folder of downloads. Stages 3 to 11 see pictures and recordings alone: scores are
+in units.
 The options are those of the main run.sh; --tts, --asr and their options have nothing to do here."
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/utils/recipe_options.sh"

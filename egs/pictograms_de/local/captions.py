@@ -30,12 +30,9 @@ NOUNS = {
     "Boot": Noun("n", "Boote"),
     "Fahrrad": Noun("n", "Fahrräder"),
     "Fisch": Noun("m", "Fische"),
-    "Flieger": Noun("m", "Flieger"),
     "Flugzeug": Noun("n", "Flugzeuge"),
     "Frosch": Noun("m", "Frösche"),
-    "Gebäude": Noun("n", "Gebäude"),
     "Haus": Noun("n", "Häuser"),
-    "Helikopter": Noun("m", "Helikopter"),
     "Hubschrauber": Noun("m", "Hubschrauber"),
     "Hund": Noun("m", "Hunde"),
     "Jogger": Noun("m", "Jogger"),
@@ -53,7 +50,6 @@ NOUNS = {
     "Person": Noun("f", "Personen"),
     "Pferd": Noun("n", "Pferde"),
     "Pony": Noun("n", "Ponys"),
-    "Rad": Noun("n", "Räder"),
     "Radfahrer": Noun("m", "Radfahrer"),
     "Rakete": Noun("f", "Raketen"),
     "Raumschiff": Noun("n", "Raumschiffe"),
@@ -82,12 +78,12 @@ NAMES: dict[str, Choices] = {
     "bird": {"Vogel": 5, "Taube": 1},
     "car": {"Auto": 1},
     "truck": {"Lastwagen": 5, "Laster": 1},
-    "bike": {"Fahrrad": 4, "Rad": 1},
+    "bike": {"Fahrrad": 1},
     "boat": {"Boot": 2, "Segelboot": 3},
-    "plane": {"Flugzeug": 5, "Flieger": 1},
-    "helicopter": {"Hubschrauber": 5, "Helikopter": 1},
+    "plane": {"Flugzeug": 1},
+    "helicopter": {"Hubschrauber": 1},
     "rocket": {"Rakete": 4, "Raumschiff": 1},
-    "house": {"Haus": 5, "Gebäude": 0.5},
+    "house": {"Haus": 1},
     "church": {"Kirche": 1},
     "tent": {"Zelt": 1},
     "tree": {"Baum": 4, "Tanne": 1},
@@ -153,9 +149,9 @@ SEVERAL = {
 }
 COLOURS = {"red": "rot", "yellow": "gelb", "green": "grün", "blue": "blau", "black": "schwarz", "white": "weiß"}
 SIZES: dict[str, Choices] = {
-    "small": {"klein": 5, "winzig": 0.5},
+    "small": {"klein": 5, "winzig": 1},
     "medium": {"": 1},
-    "big": {"groß": 5, "riesig": 0.5},
+    "big": {"groß": 5, "riesig": 1},
 }
 COUNTS: dict[int, Choices] = {1: {"ein": 1}, 2: {"zwei": 1}, 3: {"drei": 7, "ein paar": 1, "mehrere": 1}}
 PLACES: dict[str, Choices] = {
@@ -190,7 +186,7 @@ ALONE: Choices = {
     "man sieht {a4} {p}": 2,
     "ich sehe {a4} {p}": 1,
     "auf dem Bild {is} {a} {p}": 1,
-    "ein Bild von {a3} {p}": 1,
+    "ein Bild von {a3} {p}": 2,
 }
 RELATED: dict[str, Choices] = {
     "left of": {
@@ -211,7 +207,7 @@ RELATED: dict[str, Choices] = {
         "über {b3} {p} {v} {a}": 3,
         "{a} über {b3} {p}": 2,
         "unter {a3} {bv} {b} {p}": 2,
-        "{b} unter {a3} {p}": 1,
+        "{b} {p} unter {a3}": 1,
         "da {is} {a} über {b3} {p}": 1,
         "man sieht {a4} über {b3} {p}": 1,
         "ich sehe {a4} über {b3} {p}": 1,

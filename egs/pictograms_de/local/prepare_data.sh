@@ -8,7 +8,8 @@ num_test=60
 seed=1
 help_message="Usage: local/prepare_data.sh [options] DOWNLOADS DATA
 Write DATA/{train,dev,test} without text: the pictures of the embedded corpus, as the same numbers and seed draw them
-there (DOWNLOADS/pictograms), and German speech (DOWNLOADS/spoken, where the text is that no later stage opens).
+there, and German speech. Both lie in DOWNLOADS/pictograms_de_*, a folder for each choice of numbers and seed; so does
+the text that was read out, which no later stage opens.
   --num-train N, --num-dev N, --num-test N   images of each split (default $num_train, $num_dev, $num_test)
   --seed S                                   of all random choices (default $seed)
   --nj N                                     jobs that speak (default: the number of cores, here $nj)"
@@ -18,7 +19,8 @@ if [ $# -ne 2 ]; then
   printf '%s\n' "$help_message" >&2
   exit 2
 fi
-drawn=$1/pictograms spoken=$1/spoken data=$2
+made=$1/pictograms_de_${num_train}_${num_dev}_${num_test}_$seed data=$2
+drawn=$made/drawn spoken=$made/spoken
 
 "$I2S_ROOT/local/prepare_data.sh" --num-train "$num_train" --num-dev "$num_dev" --num-test "$num_test" \
   --seed "$seed" "$1" "$drawn"
