@@ -35,7 +35,6 @@ NOUNS = {
     "Haus": Noun("n", "Häuser"),
     "Hubschrauber": Noun("m", "Hubschrauber"),
     "Hund": Noun("m", "Hunde"),
-    "Jogger": Noun("m", "Jogger"),
     "Junge": Noun("m", "Jungen", weak=True),
     "Katze": Noun("f", "Katzen"),
     "Kirche": Noun("f", "Kirchen"),
@@ -88,7 +87,7 @@ NAMES: dict[str, Choices] = {
     "tent": {"Zelt": 1},
     "tree": {"Baum": 4, "Tanne": 1},
     "person": {"Mann": 3, "Person": 3, "Junge": 1},
-    "runner": {"Läufer": 3, "Jogger": 1},
+    "runner": {"Läufer": 1},
     "cyclist": {"Radfahrer": 1},
     "skier": {"Skifahrer": 1},
     "swimmer": {"Schwimmer": 1},
@@ -117,7 +116,7 @@ VERBS: dict[str, Choices] = {
     "church": {"steht": 1},
     "tent": {"steht": 1},
     "tree": {"steht": 2, "wächst": 1},
-    "runner": {"läuft": 3, "rennt": 2, "joggt": 1},
+    "runner": {"läuft": 3, "rennt": 2},
     "cyclist": {"fährt Fahrrad": 3, "fährt Rad": 1},
     "skier": {"fährt Ski": 1},
     "swimmer": {"schwimmt": 1},
@@ -133,7 +132,6 @@ SEVERAL = {
     "hockt": "hocken",
     "hängt": "hängen",
     "ist": "sind",
-    "joggt": "joggen",
     "krabbelt": "krabbeln",
     "leuchtet": "leuchten",
     "läuft": "laufen",
@@ -153,7 +151,7 @@ SIZES: dict[str, Choices] = {
     "medium": {"": 1},
     "big": {"groß": 5, "riesig": 1},
 }
-COUNTS: dict[int, Choices] = {1: {"ein": 1}, 2: {"zwei": 1}, 3: {"drei": 7, "ein paar": 1, "mehrere": 1}}
+COUNTS: dict[int, Choices] = {2: {"zwei": 1}, 3: {"drei": 7, "ein paar": 1, "mehrere": 1}}
 PLACES: dict[str, Choices] = {
     "meadow": {"auf der Wiese": 4, "auf einer grünen Wiese": 3, "im Gras": 2},
     "snow": {"im Schnee": 5, "im Winter": 1},
@@ -233,6 +231,7 @@ INDEFINITE: dict[str, Cases] = {
 }
 ENDINGS: dict[str, Cases] = {"m": ("er", "en", "en"), "f": ("e", "en", "e"), "n": ("es", "en", "es")}
 PLURAL_ENDINGS: Cases = ("e", "en", "e")
+NUMBERS_IN_DATIVE = {"mehrere": "mehreren"}
 
 
 def write_captions(scene: Scene, rng: random.Random) -> list[str]:
@@ -274,13 +273,13 @@ class _Person:
         verb, _, rest = self.verb(first, does).partition(" ")
         a, b = self.thing(first, does), self.thing(last, False)
         has_place = self.says_place or alone or form.startswith("{p}")
-        text = f"{form} {rest}".format(
+        sentence = f"{form} {rest}".format(
             **{"a": a[0], "a3": a[1], "a4": a[2], "b": b[0], "b3": b[1], "b4": b[2]},
             **{"v": verb, "is": self.verb(first, False), "bis": self.verb(last, False)},
             bv=self.verb(last, self.says_verb and KINDS[last.kind].family != "person"),
             p=self.pick(self.places((first,) if alone else self.scene.groups)) if has_place else "",
         )
-        return " ".join(text.split())
+        return " ".join(sentence.split())
 
     def pick(self, table: Choices) -> str:
         return self.rng.choices(list(table), list(table.values()))[0]
@@ -313,11 +312,13 @@ class _Person:
         colour = COLOURS[group.colour] if self.rng.random() < likely else ""
         tail = f"in {colour.capitalize()}" if colour and family == "person" else ""
         adjectives = [self.pick(SIZES[group.size]) if self.says_size else "", "" if tail else colour]
-        number = self.pick(COUNTS[group.count])
-        numbers = INDEFINITE[gender] if group.count == 1 else (number, number.replace("mehrere", "mehreren"), number)
-        endings = ENDINGS[gender] if group.count == 1 else PLURAL_ENDINGS
+        if group.count == 1:
+            numbers, endings, names = INDEFINITE[gender], ENDINGS[gender], singular
+        else:
+            number = self.pick(COUNTS[group.count])
+            numbers, endings, names = (number, NUMBERS_IN_DATIVE.get(number, number), number), PLURAL_ENDINGS, plural
         described = [tuple(adjective + ending for ending in endings) for adjective in adjectives if adjective]
-        return _join(numbers, *described, singular if group.count == 1 else plural, (tail,) * 3)
+        return _join(numbers, *described, names, (tail,) * 3)
 
 
 def _join(*words: tuple[str, ...]) -> Cases:
