@@ -32,6 +32,7 @@ def copy_recipe(name: str, project: Path) -> Path:
     """`project`/egs/`name`, with links to everything that a recipe uses of the project."""
     folder = project / "egs" / name
     shutil.copytree(ROOT / "egs" / name, folder, ignore=shutil.ignore_patterns("data", "exp", "downloads"))
-    for part in ("run.sh", "path.sh", "cmd.sh", "requirements.txt", "constraints.txt", "conf", "utils", "steps", "i2s"):
+    scripts, folders = ("run.sh", "path.sh", "cmd.sh"), ("conf", "local", "utils", "steps", "i2s")
+    for part in (*scripts, "requirements.txt", "constraints.txt", *folders):
         (project / part).symlink_to(ROOT / part)
     return folder

@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
     exec "$_recipe/../../run.sh" --help
   fi
   # shellcheck disable=SC2154 # own is set by the recipe
-  case " ${own[*]} " in
+  case ${1:+" ${own[*]} "} in # (an empty value is not an option's name)
     *" ${1%%=*} "*)
       _name=${1%%=*} _value=${1#*=}
       if [[ $1 != *=* ]]; then
