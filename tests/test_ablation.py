@@ -180,6 +180,8 @@ def test_units_stand_beside_chance():
     assert cells[0] == ["", "", "BLEU-4", "CIDEr", "WER respoken", "unfinished", "repeating"]
     assert cells[4] == ["system", "a", "3.2 ±1.0", "7.5 ±1.0", "20.0 ±1.0", "12.0 ±1.0", "4.0 ±1.0"]
     assert cells[5] == ["published", "Some et al.", "", "8.0", "", "", ""]
+    del results["_b"]["units"]  # of a system that has none
+    assert "| system    | b" in markdown(table, "dev", results, {})
     assert "Note: as told" in words and "Note: b: scored against other references" in words
 
 

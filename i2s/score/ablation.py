@@ -188,11 +188,12 @@ def _rows(results: Mapping[str, Any], part: str, *keys: str) -> list[dict[str, A
 def _scores(results: dict[str, Any], part: str) -> dict[str, dict[str, float]]:
     """What is shown of a row's results: the system's scores, and of words how often its speech failed."""
     if part == "units":
-        found = (_rows(results, part, "predicted") or _rows(results, part, "system"))[0]
-        scores = dict(found["scores"])
-        for c in results[part]["comparisons"]:
-            if (c["a"], c["b"]) == (found["key"], "majority") and "UER mean" in c["scores"]:
-                scores["minus chance"] = c["scores"]["UER mean"]
+        scores = {}
+        for row in (_rows(results, part, "predicted") or _rows(results, part, "system"))[:1]:
+            scores = dict(row["scores"])
+            for c in results[part]["comparisons"]:
+                if (c["a"], c["b"]) == (row["key"], "majority") and "UER mean" in c["scores"]:
+                    scores["minus chance"] = c["scores"]["UER mean"]
         return scores
     scores = {m: score for row in _rows(results, part, "system") for m, score in row["scores"].items()}
     for row in _rows(results, part, "resynth"):
