@@ -35,11 +35,18 @@ data=$1 out=$1/image_feats
 # What is put aside counts as begun: when it comes back, nothing is computed, and the tables become DATA_DIR's anew.
 there=$({ cat "$out"/.done{,.begun} 2>/dev/null || true; } | sed -n '1s/.* image-feats=\([^ ]*\) .*/\1/p')
 if [ -n "$there" ] && [ "$there" != "$image_feats" ]; then
-  if [ -f "$out/.done" ]; then mv "$out/.done" "$out/.done.begun"; fi
+  if [ -f "$out/.done" ]; then
+    parts=("$out"/image_feats.*.scp)
+    { cat "$out/.done" && printf 'nj=%s' "${#parts[@]}"; } >"$out/.done.begun"
+    rm "$out/.done"
+  fi
   rm -rf "$out.$there"
   mv "$out" "$out.$there"
 fi
-if [ ! -d "$out" ] && [ -d "$out.$image_feats" ]; then mv "$out.$image_feats" "$out"; fi
+if [ ! -d "$out" ] && [ -d "$out.$image_feats" ]; then
+  mv "$out.$image_feats" "$out"
+  if [ -f "$out/.done.begun" ]; then nj=$(sed -n '$s/^nj=//p' "$out/.done.begun"); fi # as it was split then
+fi
 
 stamp_images() {
   local weights=$image_weights
