@@ -36,11 +36,13 @@ if [ "$units" != phones-l2 ]; then
   done
 fi
 folders=
-while read -r named; do # lexicons, alignments and models are inputs, too
+while read -r named; do # lexicons, alignments, models and phone maps are inputs, too
   if [ -f "$named" ]; then
     tables+=("$named")
   elif [ -d "$named" ]; then
-    folders+=" $named: $(find -L "$named" -type f -printf '%P %s %T@\n' | sort | sha256sum | cut -c1-16)"
+    folders+=" $named: $(folder_state "$named")"
+  elif [ -f "$root/conf/phone_maps/$named.txt" ]; then
+    tables+=("$root/conf/phone_maps/$named.txt")
   fi
 done < <(
   if [ -n "$config" ]; then sed -n 's/^[a-z_]*: *//p' "$config"; fi

@@ -50,7 +50,7 @@ fi
 
 stamp_images() {
   local weights=$image_weights
-  if [ -n "$weights" ]; then weights+=" $(find -L "$weights" -maxdepth 1 -type f -printf '%f %s %t\n' 2>/dev/null | sort | sha256sum)"; fi
+  if [ -n "$weights" ]; then weights+=" $(folder_state "$weights")"; fi
   stamp_set "$out/.done" \
     "image-feats=$image_feats views=$views weights=$weights on-bad-image=$on_bad_image images=$(files_state "$data/images.scp")" \
     "$data/images.scp"

@@ -3,6 +3,7 @@
 #
 #   stamp_set FILE "OPTIONS" INPUT...   name the stamp, the options and the input files that the outputs depend on
 #   files_state TABLE                   print what to put among the options where the files that TABLE names are inputs
+#   folder_state PATH                   the same for a folder, all that is in it (or for a file)
 #   weights_state PATH          print PATH and, of a model directory of ours, what tells it from one trained anew
 #   stamp_holds OUTPUT...               true if the step was finished with these very options and inputs
 #   stamp_begin [SPLIT]                 true if what lies there unfinished was begun with these very options and inputs,
@@ -30,6 +31,10 @@ files_state() { # TABLE: a short text that changes when a file named in its seco
   # (Kaldi's pipes, entries that end in |, are no files.)
   { grep -v '|[[:space:]]*$' "$1" || true; } | sed 's/^[[:space:]]*[^[:space:]]*[[:space:]]*//' |
     { xargs -r -d '\n' stat -L --format '%n %s %y' -- 2>&1 || true; } | sha256sum | cut -c1-16
+}
+
+folder_state() { # PATH: a short text that changes when a file there is written anew
+  { find -L "$1" -type f -printf '%P %s %T@\n' 2>/dev/null || true; } | sort | sha256sum | cut -c1-16
 }
 
 weights_state() { # PATH: what to put among the options where PATH, if any, names weights
