@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import soxr
 
 from i2s.audio import write_wav
 from i2s.errors import UserError
-from i2s.progress import track
+from i2s.progress import in_threads
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +63,11 @@ def convert_all(wavs: Mapping[Path, Path], sample_rate: int) -> tuple[dict[Path,
         except UserError as e:
             return e
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        done = track(pool.map(one, wavs), "convert", total=len(wavs), unit="recording")
-        for path, result in zip(wavs, done, strict=True):
-            if isinstance(result, UserError):
-                bad.append(str(result))
-            else:
-                sources[path] = result
+    for path, result in zip(wavs, in_threads(one, wavs, "convert", "recording"), strict=True):
+        if isinstance(result, UserError):
+            bad.append(str(result))
+        else:
+            sources[path] = result
     return sources, bad
 
 

@@ -24,7 +24,7 @@ from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig, log_mel
 from i2s.features.world import World
 from i2s.files import atomic_path
-from i2s.progress import track
+from i2s.progress import in_threads
 from i2s.u2s.base import Speech, UnitToSpeech
 from i2s.u2s.data import UnitSpeech
 from i2s.u2s.forest import Forest
@@ -34,6 +34,7 @@ from i2s.units.runs import round_durations
 log = logging.getLogger(__name__)
 
 LEAST_VARIANCE = 1e-3  # of a parameter in its training variances: a leaf of few exemplars may show less
+VARIANCE_FRAMES = 100_000  # exemplars that these are measured on, spread evenly
 GROWTH_ORDER = 13  # cepstral coefficients that trees are grown to predict
 DEV_UTTERANCES = 100  # measured at the end of training
 Rows = Sequence[Sequence[int]]
@@ -50,8 +51,8 @@ class ClustergenConfig:
     profile: int = 8  # numbers that tell what a unit sounds like
     trees: int = 20
     min_leaf: int = 3  # exemplars
-    max_features: float = 0.3  # part of the features that a split chooses from
-    duration_trees: int = 50
+    max_features: float = 0.3  # part of the features that a split chooses from; of durations, from all
+    duration_trees: int = 20
     duration_min_leaf: int = 5
     sharpness: float = 1.0  # 1: the generated trajectories vary as much as natural ones; 0: as they are, smoothed
     workers: int = 0  # threads; 0: as many as there are cores
@@ -99,12 +100,9 @@ class Clustergen(UnitToSpeech):
     def __init__(self, config: ClustergenConfig, size: int, features: SpeechFeatureConfig, weights: Weights):
         self.config, self.size, self.features, self.weights = config, size, features, weights
         self.world = World(features.sample_rate, features.hop_length, config.order)
-        self.voicing = weights.exemplars[:, -1:]
-        moving = weights.exemplars[:, :-1]
-        targets = with_deltas(moving - moving.mean(0), weights.lengths)  # (centred, for the sake of the squares)
-        self.mean = moving.mean(0)
-        self.least_variance = LEAST_VARIANCE * targets.var(0) + 1e-8
-        self.targets = np.hstack([targets, targets**2, self.voicing])
+        self.mean = weights.exemplars[:, :-1].mean(0)
+        some = np.linspace(0, len(weights.exemplars) - 1, VARIANCE_FRAMES).astype(int)
+        self.least_variance = LEAST_VARIANCE * self.targets(some).var(0) + 1e-8
 
     @classmethod
     def learn(
@@ -123,11 +121,11 @@ class Clustergen(UnitToSpeech):
         log.info("%s: growing forests on %d frames of %d utterances", folder, len(exemplars), len(units))
         frames = Forest.grow(
             frame_contexts(units, durations, profiles, config.context), _growth_targets(exemplars, config.order),
-            config.trees, config.min_leaf, config.max_features, config.seed, config.workers or None,
+            config.trees, config.min_leaf, config.max_features, config.seed, config.workers,
         )  # fmt: skip
         runs = Forest.grow(
             unit_contexts(units, profiles, config.context), run_lengths,
-            config.duration_trees, config.duration_min_leaf, config.max_features, config.seed, config.workers or None,
+            config.duration_trees, config.duration_min_leaf, 1.0, config.seed, config.workers,
         )  # fmt: skip
         lengths = np.array([len(x) for x in analysed], np.int32)
         scale = np.ones(world.width - 1, np.float32)
@@ -139,7 +137,7 @@ class Clustergen(UnitToSpeech):
         """Log what tells generated speech from that of `dev`, of true durations; returns `Weights.scale`."""
         chosen = np.unique(np.linspace(0, len(dev) - 1, min(DEV_UTTERANCES, len(dev))).astype(int)).tolist()
         units, durations, natural = _analyse(dev, chosen, self.world, self.config.workers)
-        generated = np.split(self.parameters(units, durations), np.cumsum([len(x) for x in natural])[:-1])
+        generated = [self.parameters([row], [runs]) for row, runs in zip(units, durations, strict=True)]
         ours, theirs = np.concatenate(generated), np.concatenate(natural)
         spoken = theirs[:, 0] > theirs[:, 0].mean()  # not the pauses
         difference = (ours - theirs)[spoken]
@@ -188,11 +186,20 @@ class Clustergen(UnitToSpeech):
     def parameters(self, units: Rows, durations: Rows) -> np.ndarray:
         """WORLD's frames (sum of all durations, width) of utterances one after another."""
         contexts = frame_contexts(units, durations, self.weights.profiles, self.config.context)
-        moments = self.weights.frames.weights(contexts) @ self.targets
-        mean, square, voicing = np.split(moments, [self.least_variance.size, 2 * self.least_variance.size], axis=1)
+        weights = self.weights.frames.weights(contexts)
+        used, weights.indices = np.unique(weights.indices, return_inverse=True)
+        weights.resize(len(contexts), len(used))
+        targets = self.targets(used)
+        mean, square, voicing = (weights @ of for of in (targets, targets**2, self.weights.exemplars[used, -1:]))
         variance = np.maximum(square - mean**2, self.least_variance)
         moving = generate(mean, variance, [sum(row) for row in durations]) + self.mean
         return np.hstack([moving, voicing])
+
+    def targets(self, exemplars: np.ndarray) -> np.ndarray:
+        """What the forest is to predict, of these exemplars (N,): float32 (N, 3 * (width - 1)), see `with_deltas`."""
+        targets = with_deltas(self.weights.exemplars[:, :-1], self.weights.lengths, exemplars)
+        targets[:, : len(self.mean)] -= self.mean  # centred, for the sake of the squares
+        return targets
 
     def sharpen(self, frames: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
         """Frames of utterances, `lengths` each, with the variance of natural speech about each utterance's mean.
@@ -241,8 +248,9 @@ def frame_contexts(units: Rows, durations: Rows, profiles: np.ndarray, context: 
     place = np.arange(len(runs)).repeat(runs)
     start = np.arange(len(place)) - (np.cumsum(runs) - runs)[place]
     phrase = (np.arange(len(place)) - (np.cumsum(lengths) - lengths).repeat(lengths)) / lengths.repeat(lengths)
-    inside = [start, runs[place] - 1 - start, (start + 0.5) / runs[place], phrase]
-    return np.column_stack([of_unit[place], np.column_stack(neighbours)[place], *inside]).astype(np.float32)
+    inside = np.column_stack([start, runs[place] - 1 - start, (start + 0.5) / runs[place], phrase])
+    around = np.column_stack(neighbours)
+    return np.hstack([of_unit[place], around.astype(np.float32)[place], inside.astype(np.float32)])
 
 
 def _analyse(
@@ -262,12 +270,7 @@ def _analyse(
             )
         return found
 
-    with ThreadPoolExecutor(workers or None) as pool:
-        try:
-            analysed = list(track(pool.map(frames, chosen), "WORLD analysis", len(chosen), "utterance"))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    analysed = in_threads(frames, chosen, "WORLD analysis", "utterance", workers)
     ids = [split.ids[i] for i in chosen]
     return [split.units[u] for u in ids], [split.durations[u] for u in ids], analysed
 

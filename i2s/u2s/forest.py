@@ -7,7 +7,6 @@ whatever is known of the exemplars: means, and variances too (Meinshausen 2006, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
@@ -16,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from i2s.errors import UserError
-from i2s.progress import batches
+from i2s.progress import in_threads
 
 
 @dataclass(frozen=True)
@@ -45,41 +44,45 @@ class Forest:
         min_leaf: int,
         max_features: float,
         seed: int,
-        workers: int | None = None,
+        workers: int = 0,
     ) -> Self:
         """Trees that predict y (N, D) from x (N, F), each grown on all samples, with random thresholds.
 
         min_leaf: samples of a leaf at least. max_features: the part of the features that a split chooses from.
-        workers: threads; None: as many as there are cores. They change nothing in the result.
+        workers: threads; 0: as many as there are cores. They change nothing in the result.
         """
-        from sklearn.ensemble import ExtraTreesRegressor  # imported here: whoever only speaks does without
+        from sklearn.tree import ExtraTreeRegressor  # imported here: whoever only speaks does without
 
-        x = np.ascontiguousarray(x, np.float32)
-        workers = workers or len(os.sched_getaffinity(0))
-        model = ExtraTreesRegressor(
-            0, min_samples_leaf=min_leaf, max_features=max_features, random_state=seed, n_jobs=workers, warm_start=True
-        )
-        for more in batches(range(trees), workers, "growing trees"):  # in steps, so that progress is seen
-            model.set_params(n_estimators=model.n_estimators + len(more)).fit(x, y)
-        grown = [estimator.tree_ for estimator in model.estimators_]
-        roots = np.cumsum([0, *(tree.node_count for tree in grown)])
-        children, feature, threshold, counts, members = [], [], [], [], []
-        for root, tree in zip(roots, grown, strict=False):
-            leaf = tree.children_left < 0
-            both = np.stack([tree.children_left, tree.children_right], 1)
-            children.append(root + np.where(leaf[:, None], np.arange(tree.node_count)[:, None], both))
-            feature.append(np.where(leaf, 0, tree.feature))
-            threshold.append(_round_down(np.where(leaf, 0, tree.threshold)))
+        x, y = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.float64)
+
+        def grow(tree_seed: int) -> tuple[np.ndarray, ...]:
+            # One by one, each cut down at once to what is kept: scikit-learn's own trees hold y's means at all nodes.
+            tree = ExtraTreeRegressor(
+                min_samples_leaf=min_leaf, max_features=max_features, random_state=tree_seed
+            ).fit(x, y).tree_  # fmt: skip
+            itself, leaf = np.arange(tree.node_count), tree.children_left < 0
+            children = np.stack([tree.children_left, tree.children_right], 1)
             at = tree.apply(x)
-            counts.append(np.bincount(at, minlength=tree.node_count))
-            members.append(np.argsort(at, kind="stable"))
+            return (
+                np.where(leaf[:, None], itself[:, None], children).astype(np.int32),
+                np.where(leaf, 0, tree.feature).astype(np.int32),
+                _round_down(np.where(leaf, 0, tree.threshold)),
+                np.bincount(at, minlength=tree.node_count),
+                np.argsort(at, kind="stable").astype(np.int32),
+            )
+
+        # The seeds that ExtraTreesRegressor would give its trees.
+        seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=trees).tolist()
+        grown = in_threads(grow, seeds, "growing trees", "tree", workers)
+        children, feature, threshold, counts, members = zip(*grown, strict=True)
+        roots = np.cumsum([0, *(len(tree) for tree in feature)]).astype(np.int32)
         return cls(
-            roots[:-1].astype(np.int32),
-            np.concatenate(children).astype(np.int32),
-            np.concatenate(feature).astype(np.int32),
+            roots[:-1],
+            np.concatenate([root + tree for root, tree in zip(roots, children, strict=False)]),
+            np.concatenate(feature),
             np.concatenate(threshold),
             np.cumsum([0, *np.concatenate(counts)]).astype(np.int32),
-            np.concatenate(members).astype(np.int32),
+            np.concatenate(members),
         )
 
     @property

@@ -16,14 +16,21 @@ from scipy.linalg import solveh_banded
 WINDOWS = ((0.0, 1.0, 0.0), (-0.5, 0.0, 0.5), (1.0, -2.0, 1.0))  # value, delta, delta-delta: of the frames t-1, t, t+1
 
 
-def with_deltas(values: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+def with_deltas(
+    values: np.ndarray, lengths: Sequence[int] | np.ndarray, frames: np.ndarray | None = None
+) -> np.ndarray:
     """Values (T, D) of utterances one after another, `lengths` frames each, to float32 (T, 3 D): W of the above.
 
-    Beyond the ends of an utterance its first and last frame go on.
+    Or these rows of it alone, the numbers of which are in `frames`. Beyond the ends of an utterance its first and last
+    frame go on.
     """
-    before, after = np.roll(values, 1, 0), np.roll(values, -1, 0)
-    before, after = np.where(_first(lengths), values, before), np.where(_last(lengths), values, after)
-    return np.hstack([a * before + b * values + c * after for a, b, c in WINDOWS]).astype(np.float32)
+    frames = np.arange(len(values)) if frames is None else frames
+    ends = np.cumsum(lengths)
+    utterance = np.searchsorted(ends, frames, side="right")
+    before = values[np.maximum(frames - 1, (ends - lengths)[utterance])]
+    after = values[np.minimum(frames + 1, ends[utterance] - 1)]
+    here = values[frames]
+    return np.hstack([a * before + b * here + c * after for a, b, c in WINDOWS]).astype(np.float32)
 
 
 def generate(mean: np.ndarray, variance: np.ndarray, lengths: Sequence[int] | np.ndarray) -> np.ndarray:
