@@ -126,6 +126,8 @@ def test_deltas_of_a_trajectory_lead_back_to_it() -> None:
     step = values[5] - values[4]
     np.testing.assert_allclose(deltas[4], [*values[4], *step / 2, *step], rtol=1e-5)
     np.testing.assert_allclose(generate(deltas, np.ones_like(deltas), [1, 3, 5]), values, atol=1e-6)
+    some = np.array([8, 0, 3, 3])
+    assert np.array_equal(with_deltas(values, [1, 3, 5], some), deltas[some])
 
 
 # forests
