@@ -24,7 +24,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from i2s.corpus.tables import write_table
+from i2s.corpus.tables import read_table, write_table
 from i2s.errors import UserError
 from i2s.score import meteor as meteor_module
 from i2s.score.bootstrap import Measure, blocks, interval, matched_pairs, mean, p_value, ratio
@@ -33,7 +33,7 @@ from i2s.score.floors import best_constant, most_frequent, random_others
 from i2s.score.inputs import Inputs, Splits, read_captions
 from i2s.score.java import find_java
 from i2s.score.meteor import Meteor
-from i2s.score.results import labels, markdown, table
+from i2s.score.results import labels, load_statistics, markdown, table
 from i2s.score.rows import caption_rows, unit_measures, unit_rows
 from i2s.score.sequences import Sequences, Vocabulary, common, edits
 from i2s.score.text import Tokeniser, characters, normalise
@@ -495,6 +495,28 @@ def test_without_text_there_are_unit_scores_only(run_folder: Path) -> None:
     assert "captions" not in results and results["units"]["rows"]
     assert "asr" not in results["settings"]
     assert "What was heard" not in done.stdout
+
+
+def test_an_image_without_any_aligned_utterance_is_left_out_of_the_units_alone(run_folder: Path) -> None:
+    utterances = [u for u, image in read_table("data/test/utt2image").items() if image == "test07"]
+    for path in ("units/test/units", "ceilings/test/voice/reencoded_units", "ceilings/test/resynth/reencoded_units"):
+        rows = Path("exp", path).read_text().splitlines(True)
+        Path("exp", path).write_text("".join(row for row in rows if row.split()[0] not in utterances))
+    failed = step()
+    assert failed.returncode == 1 and "1 ids (test07) of data/test/utt2image without any reference" in failed.stderr
+    write_table("exp/units/test/failures", dict.fromkeys(utterances, "not in the lexicon: zebra"))
+    done = step()
+    assert done.returncode == 0, done.stderr
+    results = json.loads(Path("exp/sys/test/results.json").read_text())
+    found = {part: {row["key"]: row for row in results[part]["rows"]} for part in ("captions", "units")}
+    assert (found["captions"]["system"]["images"], found["units"]["system"]["images"]) == (25, 24)
+    assert "25 images. Percent" in done.stdout and "24 images. Percent" in done.stdout
+    assert "24 images, without 1 ids (test07)" in results["notes"][0]
+    images, measures = load_statistics(Path("exp/sys/test/statistics.npz"))
+    assert len(images) == 25 and not measures["units/system/BLEU-4"].stats[images.index("test07")].any()
+    assert measures["units/system/BLEU-4"].value == pytest.approx(
+        found["units"]["system"]["scores"]["BLEU-4"]["value"], abs=1e-4
+    )
 
 
 def test_one_reference_an_image_and_no_ceilings() -> None:

@@ -24,7 +24,8 @@ class Inputs:
     heard in one recording of each image, and in its units spoken again (or its spectrogram: `again` tells).
     `constant`: the best constant caption, where it was chosen already, and what was heard when it was spoken. `noise`:
     image -> what was heard in noise. `samples`: other things that the system said of an image. `second`: the same of
-    another recogniser; `read_by` names this one. `encoded`: the units of `system` are those of its speech.
+    another recogniser; `read_by` names this one. `encoded`: the units of `system` are those of its speech. `left_out`:
+    images that are not scored, as no utterance of theirs has units.
     """
 
     references: dict[str, dict[str, str]]
@@ -36,6 +37,7 @@ class Inputs:
     resynth: dict[str, str] = field(default_factory=dict)
     again: str = "units"
     encoded: bool = True
+    left_out: list[str] = field(default_factory=list)
     constant: tuple[str, str] | None = None
     noise: dict[str, str] = field(default_factory=dict)
     samples: dict[str, list[str]] = field(default_factory=dict)
@@ -111,14 +113,21 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
             return []
         return grouped(read_table(split / "utt2image"), _units(table_of(split)))
 
-    references = by_image(data / "utt2image", _units(table_of(data)), table_of(data))
+    failures = table_of(data).with_name("failures")  # utterances that were left out as they could not be aligned
+    failed = read_table(failures, allow_empty_value=True) if failures.is_file() else {}
+    references = by_image(data / "utt2image", _units(table_of(data)), table_of(data), failed)
+    left_out = set(read_table(data / "utt2image").values()) - references.keys()
+
+    def said_in(table: Path) -> dict[str, str]:
+        return {image: said for image, said in _units(table).items() if image not in left_out}
+
     said, predicted = system / "reencoded_units", system / "units"
     encoded = said.is_file() or not predicted.is_file()  # not in units of alignments: speech alone has none
-    samples = [_known(_units(table), references, table) for table in sorted(system.glob("samples/[0-9]*"))]
+    samples = [_known(said_in(table), references, table) for table in sorted(system.glob("samples/[0-9]*"))]
     return Inputs(
         references=references,
-        system=complete(_units(said if encoded else predicted), references, said if encoded else predicted),
-        predicted=complete(_units(predicted), references, predicted) if encoded and predicted.is_file() else {},
+        system=complete(said_in(said if encoded else predicted), references, said if encoded else predicted),
+        predicted=complete(said_in(predicted), references, predicted) if encoded and predicted.is_file() else {},
         samples={i: [table[i] for table in samples if i in table] for i in references if samples},
         train=others(splits.train),
         dev=others(splits.dev),
@@ -126,6 +135,7 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
         resynth=_ceiling(splits.ceilings, "resynth/reencoded_units", references, _units),
         again=kind_respoken(splits.ceilings),
         encoded=encoded,
+        left_out=sorted(left_out, key=str.encode),
     )
 
 
@@ -204,10 +214,13 @@ def tokenised(table: dict[str, str], tokenise: Tokeniser) -> dict[str, str]:
     return dict(zip(table, tokenise(list(table.values())), strict=True))
 
 
-def by_image(utt2image: Path, sequences: dict[str, str], where: Path) -> dict[str, dict[str, str]]:
+def by_image(
+    utt2image: Path, sequences: dict[str, str], where: Path, failed: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
     """Group sequences by image. Utterances without a sequence and empty ones are left out.
 
-    Raises UserError for an utterance that utt2image does not know, and for an image left without any.
+    So is an image all of whose utterances are known to have `failed`. Raises UserError for an utterance that utt2image
+    does not know, and for another image without any.
     """
     image_of = read_table(utt2image)
     groups: dict[str, dict[str, str]] = {image: {} for image in sorted(set(image_of.values()), key=str.encode)}
@@ -216,8 +229,10 @@ def by_image(utt2image: Path, sequences: dict[str, str], where: Path) -> dict[st
             raise UserError(f"{where}: {utterance} is not in {utt2image}; run utils/validate_data_dir.sh")
         if sequences[utterance]:
             groups[image_of[utterance]][utterance] = sequences[utterance]
+    explained = set(image_of.values()) - {image for utterance, image in image_of.items() if utterance not in failed}
+    groups = {image: of_image for image, of_image in groups.items() if of_image or image not in explained}
     if not groups:
-        raise UserError(f"{utt2image}: names no image")
+        raise UserError(f"{utt2image}: names no image" + (", or none with units" if explained else ""))
     if bare := [image for image, of_image in groups.items() if not of_image]:
         raise UserError(f"{where}: {some(bare)} of {utt2image} without any reference; complete it, or drop them")
     return groups

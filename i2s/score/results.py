@@ -115,18 +115,23 @@ def per_image(rows: Sequence[Row], images: Sequence[str]) -> dict[str, dict[str,
     return out
 
 
-def save_statistics(path: Path, images: Sequence[str], parts: Mapping[str, Sequence[Row]]) -> None:
+def save_statistics(
+    path: Path, images: Sequence[str], of_part: Mapping[str, Sequence[str]], parts: Mapping[str, Sequence[Row]]
+) -> None:
     """Write what the scores of each part's system rows are sums of, for every image: a later resampling needs no more.
 
-    Arrays: `images`, and float64 (images, D) named part/row/measure.
+    Arrays: `images`, and float64 (images, D) named part/row/measure, zeros where an image is not of the part, whose
+    images are `of_part`'s.
     """
-    arrays: dict[str, Any] = {
-        f"{part}/{row.key}/{m}": measure.stats
-        for part, rows in parts.items()
-        for row in rows
-        if row.kind == "system"
-        for m, measure in row.measures.items()
-    }
+    position = {image: i for i, image in enumerate(images)}
+    arrays: dict[str, Any] = {}
+    for part, rows in parts.items():
+        places = [position[image] for image in of_part[part]]
+        for row in rows:
+            if row.kind == "system":
+                for m, measure in row.measures.items():
+                    stats = arrays[f"{part}/{row.key}/{m}"] = np.zeros((len(images), measure.stats.shape[1]))
+                    stats[places] = measure.stats
     with atomic_path(path) as tmp:
         np.savez_compressed(tmp, images=np.array(images), **arrays)
 
@@ -256,7 +261,7 @@ def _intro(kind: str, results: dict[str, Any]) -> list[str]:
             "distinct, copied: percent of the captions that differ from all others, that are training captions.",
             "self BLEU: of each caption against all others; mBLEU: against others of its image. Lower is more diverse.",
         ]
-    images = f"{settings['images']} images."
+    images = f"{max(row['images'] for row in results[kind]['rows'])} images."
     bars = "± half the width of the bootstrap 95 % interval over images."
     if kind == "speech":
         return [

@@ -19,7 +19,7 @@ from i2s.files import write_text
 from i2s.score.bootstrap import Measure, mean, ratio, root
 from i2s.score.captions import caption_measures, read_frequencies
 from i2s.score.diversity import diversity
-from i2s.score.inputs import Inputs
+from i2s.score.inputs import Inputs, some
 from i2s.score.meteor import Meteor
 from i2s.score.results import RESAMPLES, SEED, markdown, per_image, save_statistics, table
 from i2s.score.rows import DRAWS, Row, caption_rows, unit_measures, unit_rows
@@ -108,6 +108,9 @@ class Run:
 
     def units(self, inputs: Inputs, folder: Path | None = None) -> None:
         """Score units of the inventory in `folder`."""
+        if inputs.left_out:
+            some_out = f"{some(inputs.left_out)}, none of whose utterances could be aligned"
+            self.note(f"scores in units are of {len(inputs.references)} images, without {some_out}")
         self._finish("units", inputs, unit_rows(inputs, unit_measures))
         length = np.mean([len(said.split()) for said in inputs.system.values()])
         self.settings["units"] = {"mean_length": round(float(length), 1), **({"folder": str(folder)} if folder else {})}
@@ -148,7 +151,7 @@ class Run:
 
     def write(self, folder: Path) -> None:
         """Write the files. Raises UserError where nothing was scored."""
-        images = next(iter(self.images.values()))
+        images = sorted({image for part in self.images.values() for image in part}, key=str.encode)
         self.settings.update(
             intervals=f"95 %, percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
             random=f"{DRAWS} draws an image",
@@ -158,7 +161,7 @@ class Run:
         for part, rows in self.rows.items():
             for image, scores in per_image(rows, self.images[part]).items():
                 each.setdefault(image, {})[part] = scores
-        save_statistics(folder / "statistics.npz", images, self.rows)
+        save_statistics(folder / "statistics.npz", images, self.images, self.rows)
         write_text(folder / "per_image.json", json.dumps(each, ensure_ascii=False, indent=1) + "\n")
         write_text(folder / "results.md", markdown(self.results))
         write_text(folder / "results.json", json.dumps(self.results, ensure_ascii=False, indent=1) + "\n")
