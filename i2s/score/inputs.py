@@ -229,13 +229,15 @@ def by_image(
             raise UserError(f"{where}: {utterance} is not in {utt2image}; run utils/validate_data_dir.sh")
         if sequences[utterance]:
             groups[image_of[utterance]][utterance] = sequences[utterance]
-    explained = set(image_of.values()) - {image for utterance, image in image_of.items() if utterance not in failed}
-    groups = {image: of_image for image, of_image in groups.items() if of_image or image not in explained}
     if not groups:
-        raise UserError(f"{utt2image}: names no image" + (", or none with units" if explained else ""))
-    if bare := [image for image, of_image in groups.items() if not of_image]:
+        raise UserError(f"{utt2image}: names no image")
+    found = {image: of_image for image, of_image in groups.items() if of_image}
+    expected = {image for utterance, image in image_of.items() if utterance not in failed}
+    if bare := [image for image in groups if image in expected and image not in found]:
         raise UserError(f"{where}: {some(bare)} of {utt2image} without any reference; complete it, or drop them")
-    return groups
+    if not found:
+        raise UserError(f"{where}: no utterance of {utt2image} has any; all of them failed")
+    return found
 
 
 def grouped(image_of: dict[str, str], sequences: dict[str, str]) -> list[list[str]]:

@@ -60,20 +60,8 @@ def generate(mean: np.ndarray, variance: np.ndarray, lengths: Sequence[int] | np
 
 def _coefficients(lengths: Sequence[int] | np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Of each window, what it gives the frames t-1, t and t+1: three arrays (T,), zero where there is no such frame."""
-    first, last = _first(lengths)[:, 0], _last(lengths)[:, 0]
+    ends = np.cumsum(lengths)
+    first, last = np.zeros((2, int(ends[-1])), bool)
+    first[ends - lengths] = last[ends - 1] = True
     for a, b, c in WINDOWS:
         yield np.where(first, 0, a), b + a * first + c * last, np.where(last, 0, c)
-
-
-def _first(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Whether a frame begins an utterance: (T, 1)."""
-    out = np.zeros((int(np.sum(lengths)), 1), bool)
-    out[np.cumsum(lengths) - lengths] = True
-    return out
-
-
-def _last(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Whether a frame ends an utterance: (T, 1)."""
-    out = np.zeros((int(np.sum(lengths)), 1), bool)
-    out[np.cumsum(lengths) - 1] = True
-    return out
