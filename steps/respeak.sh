@@ -6,13 +6,15 @@ cmd=
 vocoder=griffinlim
 vocoder_weights=
 seed=0
+true_durations=false
 help_message="Usage: steps/respeak.sh [options] DATA_DIR UNIT_DIR U2S_DIR OUT_DIR
        steps/respeak.sh [options] DATA_DIR OUT_DIR
 Choose one utterance of each image of DATA_DIR by the seed. OUT_DIR/voice/wav.scp lists the recordings,
 OUT_DIR/resynth holds their units (of UNIT_DIR) spoken again by the model in U2S_DIR; without these two, their
 spectrograms, made speech of by the vocoder.
   --nj N, --cmd CMD, --vocoder NAME, --vocoder-weights PATH    as of steps/synthesise.sh
-  --seed N          which utterance (default $seed)"
+  --seed N          which utterance (default $seed)
+  --true-durations true   speak the units as long as they were in the recording, not as the model times them"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/utils/parse_options.sh"
@@ -32,6 +34,7 @@ if ! stamp_holds "$out"/{voice/wav.scp,resynth/utt2image}; then
 fi
 speak=(--nj "$nj" --cmd "$cmd" --vocoder "$vocoder" --vocoder-weights "$vocoder_weights")
 if [ -n "$units" ]; then
+  if [ "$true_durations" = true ]; then speak+=(--durations "$2/$(basename "$1")/unit_durations"); fi
   "$root/steps/synthesise.sh" "${speak[@]}" "$3" "$out/resynth"
 else
   "$root/steps/vocode.sh" "${speak[@]}" "$data" "$out/resynth/utt2image" "$out/resynth"

@@ -401,6 +401,19 @@ def test_it_needs_no_vocoder_and_others_do(corpus: tuple[Path, Path], trained: P
         quiet = np.abs(mels[name] - log_mel(wav, FEATURES)).mean()
         assert quiet < 0.05  # (16 bits a sample)
 
+    true, short = table.with_name("unit_durations"), tmp_path / "short"  # as long as the units were in the recordings
+    short.write_text("".join(true.read_text().splitlines(keepends=True)[1:]))
+    for times in (true, short):
+        with pytest.MonkeyPatch.context() as patch:
+            options = ["--vocoder", "", "--durations", str(times)]
+            patch.setattr(sys, "argv", ["synthesise", *options, *folders[:2], str(tmp_path)])
+            if times == true:
+                synthesise.main()
+            else:
+                with pytest.raises(UserError, match="is missing, whose units"):
+                    synthesise.main()
+    assert read_int_table(tmp_path / "unit_durations.1") == read_int_table(true) != durations
+
     from i2s.u2s.base import Speech
     from i2s.vocoder.speak import waveforms
 
