@@ -148,7 +148,7 @@ validate() { # every split, after a stage that wrote to it
 }
 transcribe() { # what recogniser $1 with options $2 hears in $3
   "$root/steps/transcribe.sh" --nj "$nj" --asr "$1" --asr-options "$2" --lm-text "$data/train/text" \
-    "$3/wav.scp" "$3/transcripts/$1"
+    --cache "$exp/transcripts_cache" "$3/wav.scp" "$3/transcripts/$1"
 }
 skips() { printf '%s\n' "$*; skipped" >&2; }
 
@@ -178,7 +178,7 @@ fi
 
 if runs 2 "prepare data"; then
   # shellcheck disable=SC2086 # several arguments
-  local/prepare_data.sh $prepare_args "$downloads" "$data"
+  nj=$nj local/prepare_data.sh $prepare_args "$downloads" "$data"
 fi
 
 if runs 3 "speak the captions"; then

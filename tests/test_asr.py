@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -237,6 +238,25 @@ def test_step_transcribes_resumes_and_notices_changes(folder, wavs):
     write_wav(folder / "wav" / "u0.wav", wavs[2], 24000)
     step(folder, "--nj", "5", "--lm-text", "lm")
     assert read_table(folder / "out/words", allow_empty_value=True) == {**expected, "u0": SAID[2]}
+
+
+def test_the_same_wavs_are_not_heard_twice(folder, wavs):
+    """A cache knows wavs by their content, wherever they lie, and by who listens."""
+    options = ("--nj", "1", "--lm-text", "lm", "--cache", "cache")
+    assert "transcribes 4 wavs" in step(folder, *options).stderr
+    heard = read_table(folder / "out/words", allow_empty_value=True)
+    shutil.rmtree(folder / "out")
+    (folder / "wav").rename(folder / "moved")
+    write_table(folder / "wav.scp", {name: f"moved/{name}.wav" for name in ("u0", "u1", "u2", "silence")})
+    done = step(folder, *options)
+    assert "is known" in done.stderr and "transcribes" not in done.stderr
+    assert read_table(folder / "out/words", allow_empty_value=True) == heard
+    assert "up to date" in step(folder, *options).stderr
+
+    assert "transcribes" in step(folder, *options, "--asr-options", "beam=1e-40").stderr  # another listener
+    write_wav(folder / "moved" / "u0.wav", wavs[2], 24000)
+    assert "transcribes" in step(folder, *options).stderr
+    assert read_table(folder / "out/words", allow_empty_value=True) == {**heard, "u0": SAID[2]}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stage 2: draw the embedded corpus, tell it in German, speak that, and hand on pictures and speech alone.
 set -euo pipefail
-nj=$(nproc)
+nj=${nj:-$(nproc)} # run.sh hands its own on
 num_train=900
 num_dev=60
 num_test=60
@@ -12,7 +12,7 @@ there, and German speech. Both lie in DOWNLOADS/pictograms_de_*, a folder for ea
 the text that was read out, which no later stage opens.
   --num-train N, --num-dev N, --num-test N   images of each split (default $num_train, $num_dev, $num_test)
   --seed S                                   of all random choices (default $seed)
-  --nj N                                     jobs that speak (default: the number of cores, here $nj)"
+  --nj N                                     jobs that speak (default $nj: run.sh's --nj, or the number of cores)"
 . "$I2S_ROOT/utils/parse_options.sh"
 . "$I2S_ROOT/utils/stamp.sh"
 if [ $# -ne 2 ]; then
