@@ -182,6 +182,9 @@ def test_units_stand_beside_chance():
     assert cells[5] == ["published", "Some et al.", "", "8.0", "", "", ""]
     del results["_b"]["units"]  # of a system that has none
     assert "| system    | b" in markdown(table, "dev", results, {})
+    for result in results.values():
+        result.pop("captions")  # of a language without text
+    assert "Read back by" not in markdown(table, "dev", results, {})
     assert "Note: as told" in words and "Note: b: scored against other references" in words
 
 

@@ -178,6 +178,18 @@ def test_pictures_are_those_of_the_embedded_corpus_and_no_text_is_handed_on(prep
     assert not list((prepared / "data").rglob("*text*"))
 
 
+def test_text_is_revealed_beside_the_same_data(prepared):
+    (spoken,) = (prepared / "downloads").glob("pictograms_de_*/spoken")
+    (prepared / "revealed/test").mkdir(parents=True)
+    (prepared / "revealed/test/feats.scp").touch()  # of earlier
+    run("local/reveal_text.sh", spoken, "data", "revealed", cwd=prepared, **ENV)
+    for split in SPLITS:
+        tables = {f.name: f.read_bytes() for f in (prepared / "data" / split).iterdir()}
+        tables["text"] = (spoken / split / "text").read_bytes()
+        assert {f.name: f.read_bytes() for f in (prepared / "revealed" / split).iterdir()} == tables
+    shutil.rmtree(prepared / "revealed")
+
+
 def test_every_caption_is_spoken(prepared):
     (folder,) = (prepared / "downloads").glob("pictograms_de_*/spoken/test")
     text, wavs = read_table(folder / "text"), read_table(prepared / "data/test/wav.scp")

@@ -122,14 +122,15 @@ def markdown(
     `minutes` that the stages of its own took. `made`: lines that say how.
     """
     first: dict[str, Any] = next(iter(results.values()), {})
-    parts = table.parts or tuple(part for part in ("captions", "units") if part in first)[:1]
+    parts = [part for part in table.parts or ("captions", "units") if not first or part in first]
+    parts = parts if table.parts else parts[:1]
     lines = [f"# {table.title or 'Ablation'}", "", *made, *([""] if made else [])]
     if first:
         lines += [f"{split}, {first['settings']['images']} images. "]
         lines[-1] += "Percent, ± half the width of the 95 % interval over images."
     if any(row.published or row.published_units for row in table.rows):
         lines += [f"Published scores are of the test split of {table.source}'s own data and recogniser."]
-    for part in parts or ("captions",):
+    for part in parts:
         lines += ["", *_part(table, part, results, failed, minutes or {})]
     notes = [
         f"{row.name}: scored against other references than the first row; do not compare them"
