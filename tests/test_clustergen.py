@@ -311,7 +311,17 @@ def test_fewer_frames_are_held_where_asked(corpus: tuple[Path, Path], tmp_path: 
     folder = train(*corpus, tmp_path / "model", "max_frames=20")
     with np.load(folder / "clustergen.npz") as file:
         assert len(file["lengths"]) < 4 and len(file["exemplars"]) == file["lengths"].sum() >= 20
+        every = read_int_table(corpus[1] / "train" / "unit_durations").values()
+        assert sorted(file["run_lengths"]) == sorted(np.concatenate(list(every)))  # the durations of all
     assert all(np.isfinite(said.mel).all() for said in u2s.load(folder).synthesise([[0, 1, 2, 3]]))
+
+
+def test_fewer_durations_are_learned_where_asked(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = train(*corpus, tmp_path / "model", "max_units=3")
+    with np.load(folder / "clustergen.npz") as file:
+        learned, every = file["run_lengths"].tolist(), read_int_table(corpus[1] / "train" / "unit_durations")
+    assert 3 <= len(learned) < 3 + max(map(len, every.values()))  # whole utterances
+    assert any(row == learned[: len(row)] for row in every.values())
 
 
 def test_speech_without_any_voice(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ class ClustergenConfig:
     """How the forests are grown."""
 
     seed: int = 0
-    max_frames: int = 300_000  # of the exemplars: whole utterances in random order, held in memory
+    max_frames: int = 300_000  # of exemplars, which are held in memory: whole utterances in random order
+    max_units: int = 2_000_000  # whose durations are learned: utterances in the same order
     order: int = 40  # coefficients of the mel-cepstrum
     context: int = 3  # units to each side that a frame is told from
     profile: int = 8  # numbers that tell what a unit sounds like
@@ -58,9 +59,11 @@ class ClustergenConfig:
     workers: int = 0  # threads; 0: as many as there are cores
 
     def __post_init__(self) -> None:
-        least = {"seed": 0, "max_frames": 1, "order": 2, "context": 0, "profile": 1, "trees": 1, "min_leaf": 1}
-        for name, low in {**least, "duration_trees": 1, "duration_min_leaf": 1, "sharpness": 0, "workers": 0}.items():
-            if not getattr(self, name) >= low:  # written so that NaN is refused too
+        least = dict.fromkeys(("max_frames", "max_units", "profile", "trees", "min_leaf"), 1)
+        least |= dict.fromkeys(("duration_trees", "duration_min_leaf"), 1)
+        least |= {"seed": 0, "order": 2, "context": 0, "sharpness": 0, "workers": 0}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:  # (not <, so that NaN is refused, too)
                 raise UserError(f"{name}={getattr(self, name)}: must be at least {low}")
         if not 0 < self.max_features <= 1:
             raise UserError(f"max_features={self.max_features}: must be over 0 and at most 1")
@@ -111,20 +114,21 @@ class Clustergen(UnitToSpeech):
         """Analyse speech, grow the forests, measure the model on dev. A run that was stopped begins anew."""
         world = World(features.sample_rate, features.hop_length, config.order)
         order = np.random.default_rng(config.seed).permutation(len(train))
-        enough = int(np.searchsorted(np.cumsum(np.asarray(train.lengths)[order]), config.max_frames)) + 1
-        units, durations, analysed = _analyse(train, sorted(order[:enough].tolist()), world, config.workers)
+        chosen = sorted(_first(order, train.lengths, config.max_frames))
+        units, durations, analysed = _analyse(train, chosen, world, config.workers)
         exemplars = np.concatenate(analysed)
-        cepstra, run_lengths = exemplars[:, : config.order], np.concatenate(durations).astype(np.float32)
-        profiles = _profiles(
-            np.concatenate(units).repeat(np.concatenate(durations)), cepstra, train.size, config.profile
-        )
+        of_frames = np.concatenate(units).repeat(np.concatenate(durations))
+        profiles = _profiles(of_frames, exemplars[:, : config.order], train.size, config.profile)
         log.info("%s: growing forests on %d frames of %d utterances", folder, len(exemplars), len(units))
         frames = Forest.grow(
             frame_contexts(units, durations, profiles, config.context), _growth_targets(exemplars, config.order),
             config.trees, config.min_leaf, config.max_features, config.seed, config.workers,
         )  # fmt: skip
+        # Durations need no analysis, and so are learned from more utterances.
+        ids = [train.ids[i] for i in sorted(_first(order, [len(train.units[u]) for u in train.ids], config.max_units))]
+        run_lengths = np.concatenate([train.durations[u] for u in ids]).astype(np.float32)
         runs = Forest.grow(
-            unit_contexts(units, profiles, config.context), run_lengths,
+            unit_contexts([train.units[u] for u in ids], profiles, config.context), run_lengths,
             config.duration_trees, config.duration_min_leaf, 1.0, config.seed, config.workers,
         )  # fmt: skip
         lengths = np.array([len(x) for x in analysed], np.int32)
@@ -251,6 +255,11 @@ def frame_contexts(units: Rows, durations: Rows, profiles: np.ndarray, context: 
     inside = np.column_stack([start, runs[place] - 1 - start, (start + 0.5) / runs[place], phrase])
     around = np.column_stack(neighbours)
     return np.hstack([of_unit[place], around.astype(np.float32)[place], inside.astype(np.float32)])
+
+
+def _first(order: np.ndarray, sizes: Sequence[int], enough: int) -> list[int]:
+    """As many of `order`, from its begin, as hold `enough` together, or all."""
+    return order[: int(np.searchsorted(np.cumsum(np.asarray(sizes)[order]), enough)) + 1].tolist()
 
 
 def _analyse(
