@@ -459,6 +459,12 @@ def test_the_recipe_speaks_with_it(tiny_recipe: Path, tmp_path: Path) -> None:
     done = run(ROOT / "run.sh", *options, "--stop-stage", "9")
     assert done.stderr.count("up to date") >= 4
 
+    units, again = exp / "units_kmeans16", tmp_path / "again"
+    folders = (data / "test", units, exp / "u2s_clustergen", again)
+    run(ROOT / "steps" / "respeak.sh", "--true-durations", "true", *folders)
+    true, spoken = read_int_table(units / "test/unit_durations"), read_int_table(again / "resynth/unit_durations")
+    assert len(spoken) == 4 and spoken == {u: true[u] for u in spoken}
+
     photo = next((data / "images").rglob("*.[jp][pn]g"))
     run(ROOT / "utils" / "describe.sh", "--model", test.parent, photo, tmp_path / "one.wav", cwd=tmp_path)
     assert len(read_wav(tmp_path / "one.wav", 22050)[0])
