@@ -312,6 +312,23 @@ def test_two_systems_are_compared_in_pairs(scored: Path, corpus: tuple[list[list
     assert "BLEU-4" in done.stdout and json.loads((scored / "c.json").read_text())["images"] == 40
 
 
+def test_systems_over_different_units_are_compared_by_their_words(scored: Path, tmp_path: Path) -> None:
+    for units, out in (("some", "good.out"), ("others", "bad.out")):
+        results = json.loads((scored / out / "results.json").read_text())
+        results["settings"]["references"]["units"] = units
+        with np.load(scored / out / "statistics.npz") as file:
+            arrays = dict(file)
+        arrays |= {name.replace("captions/", "units/"): x for name, x in arrays.items()}
+        (tmp_path / units).mkdir()
+        (tmp_path / units / "results.json").write_text(json.dumps(results))
+        np.savez(tmp_path / units / "statistics.npz", **arrays)
+    found = compare(tmp_path / "some", tmp_path / "others", 100)
+    assert {row["part"] for row in found["rows"]} == {"captions"}
+    assert found["notes"] == ["units were scored against different references: left out"]
+    same = compare(tmp_path / "some", tmp_path / "some", 100)
+    assert {row["part"] for row in same["rows"]} == {"captions", "units"} and not same["notes"]
+
+
 def test_what_cannot_be_compared_is_refused(scored: Path) -> None:
     (scored / "few").write_text("".join((scored / "ref").read_text().splitlines(True)[:-1]))
     write_table(scored / "short", {"i00": "a dog"})

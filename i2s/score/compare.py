@@ -15,7 +15,8 @@ from i2s.score.results import grid, load_statistics
 def compare(a: Path, b: Path, resamples: int = 10_000, seed: int = 0) -> dict[str, Any]:
     """A minus B for every measure that two scored folders have in common, as JSON types.
 
-    Raises UserError unless both were scored on the same images and against the same references.
+    What only one of them has, or was scored against other references (units of another inventory), is left out: notes
+    tell. Raises UserError where they are of different images, or nothing is left.
     """
     images, ours = load_statistics(a / "statistics.npz")
     other_images, theirs = load_statistics(b / "statistics.npz")
@@ -23,14 +24,16 @@ def compare(a: Path, b: Path, resamples: int = 10_000, seed: int = 0) -> dict[st
         raise UserError(f"{a} and {b} are of different images: {some(differ)} are in one of them only")
     settings = [_settings(folder) for folder in (a, b)]
     parts = [s.get("references", {}) for s in settings]
-    if unlike := [part for part in parts[0] if parts[1].get(part, parts[0][part]) != parts[0][part]]:
+    unlike = [part for part in parts[0] if parts[1].get(part, parts[0][part]) != parts[0][part]]
+    if unlike and not any(parts[1].get(part) == parts[0][part] for part in parts[0]):
         raise UserError(f"{a} and {b} were scored against different references ({', '.join(unlike)}); score both alike")
-    notes = [
+    notes = [f"{part} were scored against different references: left out" for part in unlike]
+    notes += [
         f"different {name}: {settings[0].get(name)} and {settings[1].get(name)}"
         for name in ("asr", "tokens", "cider")
         if settings[0].get(name) != settings[1].get(name)
     ]
-    both = [name for name in ours if name in theirs]
+    both = [name for name in ours if name in theirs and name.split("/")[0] not in unlike]
     if not both:
         raise UserError(f"{a} and {b} have no measure in common")
     # Images are in the same order on both sides: sorted when they were scored.
