@@ -36,11 +36,15 @@ if ! content=$(cut -d ' ' -f 2- "$scp" | xargs -d '\n' sha256sum | cut -c1-64 | 
   echo "$0: error: $scp names wavs that cannot be read; run the stage that makes them again" >&2
   exit 1
 fi
-stamp_set "$parts/.done" "asr=$asr $asr_options wavs=$content" "$scp" ${lm_text:+"$lm_text"}
+listener="$asr $asr_options"
+for option in $asr_options; do # a model that is trained anew hears other words
+  if [ -e "${option#*=}" ]; then listener+=" $(folder_state "${option#*=}")"; fi
+done
+stamp_set "$parts/.done" "asr=$listener wavs=$content" "$scp" ${lm_text:+"$lm_text"}
 stamp_holds "$out" && exit 0
 stamp_begin || find "$parts" -mindepth 1 -maxdepth 1 ! -name .done.begun -exec rm -rf {} +
 # A name for what is to be heard, wherever it lies: variants of a system share the recordings that are their ceiling.
-same=$({ printf '%s\n' "$asr $asr_options $content" && cut -d ' ' -f 1 "$scp" && cat "${lm_text:-/dev/null}"; } |
+same=$({ printf '%s\n' "$listener $content" && cut -d ' ' -f 1 "$scp" && cat "${lm_text:-/dev/null}"; } |
   sha256sum | cut -c1-32)
 if [ -n "$cache" ] && [ -f "$cache/$same" ]; then
   echo "$(basename "$0"): what $asr hears in the wavs of $scp is known: $cache/$same" >&2

@@ -254,6 +254,13 @@ def test_the_same_wavs_are_not_heard_twice(folder, wavs):
     assert "up to date" in step(folder, *options).stderr
 
     assert "transcribes" in step(folder, *options, "--asr-options", "beam=1e-40").stderr  # another listener
+    # A listener of its own words, by name, and the same name with other words in it.
+    (folder / "own").write_text((folder / "lm").read_text())
+    named = ("--nj", "1", "--cache", "cache", "--asr-options", "lm_text=own")
+    assert "transcribes" in step(folder, *named).stderr
+    assert "up to date" in step(folder, *named).stderr
+    (folder / "own").write_text((folder / "lm").read_text() + "u9 a cat sleeps\n")
+    assert "transcribes" in step(folder, *named).stderr
     write_wav(folder / "moved" / "u0.wav", wavs[2], 24000)
     assert "transcribes" in step(folder, *options).stderr
     assert read_table(folder / "out/words", allow_empty_value=True) == {**heard, "u0": SAID[2]}
