@@ -240,17 +240,19 @@ def test_tones_are_learned_and_told_apart_by_their_spectrogram(corpus: Path) -> 
     with torch.no_grad():
         untrained = float(model.bits(model.network, batch))
     optimiser = torch.optim.Adam(model.network.parameters(), lr=0.01)
+    # Decayed to nothing: the loss of mixtures jumps, so that where it ends would hang on how a CPU rounds.
+    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=240)
     for _ in range(240):
         optimiser.zero_grad()
         bits = model.bits(model.network, batch)
         bits.backward()
         optimiser.step()
+        decay.step()
     model.eval()
     with torch.no_grad():
         trained = float(model.bits(model.network, batch))
         mistold = float(model.bits(model.network, Batch(batch.wavs, batch.mels.roll(1, 0))))
-    # (With four seeds 4 to 6 bits a sample, and 7 to 12. Mixtures make the loss jump, and CPUs round differently.)
-    assert trained < untrained - 2 and trained < mistold - 2
+    assert trained < untrained - 4 and trained < mistold - 0.5
 
 
 def test_the_average_follows_the_weights(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
