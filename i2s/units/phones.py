@@ -72,7 +72,8 @@ class PhoneRecogniser:
 
     def __init__(self, model: str = "", phone_lm: str = ""):
         phone_lm = phone_lm or pocketsphinx.get_model_path("en-us/en-us-phone.lm.bin")
-        self._decoder = decoder("", model, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-20)
+        # The beam between phones is the narrow one: as wide as the other, all is heard the same in 1.4 times the time.
+        self._decoder = decoder("", model, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-10)
 
     def recognise(self, wav: np.ndarray, sample_rate: int) -> list[Interval]:
         """The phones of float32 (N,). Raises Unalignable where there is nothing to hear, or nothing is recognised."""
