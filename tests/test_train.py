@@ -131,6 +131,27 @@ def test_a_finished_training_is_not_repeated_and_can_be_moved(tmp_path):
     assert same(whole, again)
 
 
+@pytest.mark.parametrize(
+    ("cpu_name", "instructions", "faster"),
+    [
+        ("Intel Xeon", ["avx512_bf16"], False),
+        ("Intel Xeon", ["avx512_bf16", "amx_bf16"], True),
+        ("AMD EPYC", ["avx512_bf16"], True),
+        ("AMD EPYC", [], False),
+    ],
+)
+def test_precision_is_that_which_is_faster_here(tmp_path, monkeypatch, cpu_name, instructions, faster):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"cpu_name": cpu_name, **dict.fromkeys(instructions, True)}
+    )
+    for precision, wanted in (("auto", faster), ("bf16", True), ("32", False)):
+        mixed = []
+        config = ToyConfig(epochs=1, precision=precision)
+        train(tmp_path / precision, config, at_batch=lambda *_: mixed.append(torch.is_autocast_enabled("cpu")))  # noqa: B023
+        assert mixed and all(m == wanted for m in mixed)
+
+
 def test_every_epoch_sees_other_batches(tmp_path):
     model, _ = train(tmp_path, ToyConfig(epochs=3))
     epochs = [[x for e, x in model.seen if e == epoch] for epoch in range(3)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from i2s.errors import UserError
+from i2s.precision import bf16_is_faster
 from i2s.registry import Part, Registry
 
 IMAGE_FEATURES = Registry(
@@ -81,7 +82,8 @@ class GridExtractor(Extractor):
     """A convolutional network's last map, read row by row as a sequence of vectors.
 
     The whole photo is scaled to `size` x `size` pixels (a centre crop would hide what happens at its sides from a
-    model that is to describe it), then normalised: (value - mean) / std, of values 0..255.
+    model that is to describe it), then normalised: (value - mean) / std, of values 0..255. `bf16`: the network may be
+    computed in bfloat16, where that is the faster.
     """
 
     def __init__(
@@ -90,15 +92,15 @@ class GridExtractor(Extractor):
         size: int,
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
-        precision: Literal["fp32", "bf16"],
         manifest: dict[str, Any],
+        bf16: bool,
     ):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.eval().to(device=self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size = size
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
-        self.precision = precision
+        self.bf16 = bf16 and bf16_is_faster(self.device.type)
         dim, rows, columns = self._maps(torch.zeros(1, 3, size, size, dtype=torch.uint8)).shape[1:]
         self.manifest = {"kind": manifest["kind"], "grid": [rows, columns], "dim": dim, **manifest}
 
@@ -115,7 +117,7 @@ class GridExtractor(Extractor):
     def _maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 (N, 3, size, size) -> float32 (N, dim, rows, columns)"""
         x = (pixels.to(self.device, torch.float32) - self.mean) / self.std
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.network(x.to(memory_format=torch.channels_last)).float()
 
 

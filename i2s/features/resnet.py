@@ -43,9 +43,8 @@ def _extractor(kind: str, network: models.ResNet, path: Path) -> GridExtractor:
     fill(network, load_state(path), path, kind)
     fold_batch_norms(network)
     maps = torch.nn.Sequential(*list(network.children())[:-2])  # all but the pooling and the classifier
-    return GridExtractor(
-        maps, 224, IMAGENET_MEAN, IMAGENET_STD, "bf16", {"kind": kind, "weights": sha256(path), "file": path.name}
-    )
+    manifest = {"kind": kind, "weights": sha256(path), "file": path.name}
+    return GridExtractor(maps, 224, IMAGENET_MEAN, IMAGENET_STD, manifest, bf16=True)
 
 
 def fold_batch_norms(network: models.ResNet) -> None:

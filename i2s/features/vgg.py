@@ -35,7 +35,7 @@ def _extractor(kind: str, network: models.VGG, path: Path) -> GridExtractor:
         layers.insert(0, own_input)
         mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
     manifest = {"kind": kind, "weights": sha256(path), "file": path.name}
-    return GridExtractor(torch.nn.Sequential(*layers), 224, mean, std, "bf16", manifest)
+    return GridExtractor(torch.nn.Sequential(*layers), 224, mean, std, manifest, bf16=True)
 
 
 def fill_in_order(convolutions: list[torch.nn.Conv2d], state: State, path: Path, kind: str) -> torch.nn.Conv2d | None:

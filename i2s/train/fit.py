@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from i2s.errors import UserError
+from i2s.precision import bf16_is_faster
 from i2s.train.checkpoints import AtomicCheckpointIO, Checkpoints
 from i2s.train.progress import Progress
 
@@ -35,7 +36,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     patience: int = 0  # epochs without a better dev score before stopping; 0: never stop early
-    precision: Literal["32", "bf16"] = "bf16"
+    precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 (mixed with 32) where it is the faster
     accumulate: int = 1  # batches added up to one optimiser step
     workers: int = 0  # data loading processes
     devices: int = 1  # GPUs a node (or processes, without a GPU)
@@ -99,13 +100,15 @@ def fit(module: Module, train: DataLoader, dev: DataLoader, folder: str | Path) 
     config = module.config
     folder = Path(folder)
     quieten_lightning()
-    if torch.cuda.is_available():
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # as Lightning chooses
+    if device == "cuda":
         torch.set_float32_matmul_precision("high")
+    mixed = config.precision == "bf16" or (config.precision == "auto" and bf16_is_faster(device))
     checkpoints = Checkpoints(folder / "checkpoints", config.patience)
     seeds = _SeedEachEpoch(config.seed, train, first=checkpoints.epochs_done())
     trainer = lightning.Trainer(
         default_root_dir=folder, max_epochs=config.epochs,
-        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if mixed else "32-true",
         gradient_clip_val=config.grad_clip or None, accumulate_grad_batches=config.accumulate, devices=config.devices,
         num_nodes=config.nodes, logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         callbacks=[seeds, LearningRateMonitor("step"), Progress(), checkpoints], plugins=[AtomicCheckpointIO()],

@@ -33,7 +33,7 @@ class WaveNetConfig(TrainConfig):
     lr: float = 4e-4
     warmup_steps: int = 1000
     weight_decay: float = 0.0
-    precision: Literal["32", "bf16"] = "32"  # a sample has 16 bits, a number of bf16 but 8
+    precision: Literal["auto", "32", "bf16"] = "32"  # a sample has 16 bits, a number of bf16 but 8
     batch_size: int = 16
     epochs: int = 100
 
