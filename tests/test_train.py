@@ -141,15 +141,18 @@ def test_a_finished_training_is_not_repeated_and_can_be_moved(tmp_path):
     ],
 )
 def test_precision_is_that_which_is_faster_here(tmp_path, monkeypatch, cpu_name, instructions, faster):
+    capabilities = {"cpu_name": cpu_name, **dict.fromkeys(instructions, True)}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(
-        torch.cpu, "get_capabilities", lambda: {"cpu_name": cpu_name, **dict.fromkeys(instructions, True)}
-    )
-    for precision, wanted in (("auto", faster), ("bf16", True), ("32", False)):
-        mixed = []
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+    def mixed(precision: str) -> bool:
+        found: set[bool] = set()
         config = ToyConfig(epochs=1, precision=precision)
-        train(tmp_path / precision, config, at_batch=lambda *_: mixed.append(torch.is_autocast_enabled("cpu")))  # noqa: B023
-        assert mixed and all(m == wanted for m in mixed)
+        train(tmp_path / precision, config, at_batch=lambda *_: found.add(torch.is_autocast_enabled("cpu")))
+        (everywhere,) = found
+        return everywhere
+
+    assert mixed("auto") == faster and mixed("bf16") and not mixed("32")
 
 
 def test_every_epoch_sees_other_batches(tmp_path):
