@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from i2s.audio import read_wav, write_wav
 from i2s.bin import make_noise, measure_speech
+from i2s.bin.score import unfinished_of
 from i2s.corpus.tables import read_table, write_table
 from i2s.errors import UserError
 from i2s.score import speech
@@ -115,6 +117,15 @@ def test_measuring_a_folder_and_its_row(tmp_path: Path, monkeypatch: pytest.Monk
     write_table(tmp_path / "out", {"a": "1 2 3 4 5 6 7 8 9"})
     with pytest.raises(UserError, match="expected 8 numbers"):
         read_stats(tmp_path / "out")
+
+
+def test_what_was_cut_off_as_units_or_as_speech(tmp_path: Path) -> None:
+    assert unfinished_of(tmp_path) is None
+    images = {"a": {"score": -1.0, "finished": True}, "b": {"score": -9.0, "finished": False}}
+    (tmp_path / "search.json").write_text(json.dumps({"search": {}, "images": images}))
+    assert unfinished_of(tmp_path) == {"b"}
+    write_table(tmp_path / "failures", {"c": "no end within 1000 frames"})
+    assert unfinished_of(tmp_path) == {"b", "c"}
 
 
 def test_predicted_quality_where_speechmos_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ Writes to OUT_DIR: units (image-id, collapsed units), attention.scp (units x ima
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from i2s.i2u.search import SearchConfig
 from i2s.modeldir import load_manifest
 from i2s.progress import batches
 from i2s.system import save_system
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -68,6 +71,11 @@ def main() -> None:
                 for name, drawn in zip(batch, model.generate(features, sampling), strict=True):
                     for table, hypothesis in zip(samples, drawn, strict=True):
                         table[name] = hypothesis.units
+    if cut := [name for name, found in scores.items() if not found["finished"]]:
+        log.warning(
+            "%d of %d descriptions have no end but were cut off, the first is of %s; if they go round in circles, "
+            "search with no_repeat=4", len(cut), len(names), cut[0],
+        )  # fmt: skip
     write_text(args.out / "search.json", json.dumps({"search": to_dict(search), "images": scores}, indent=1) + "\n")
     for number, table in enumerate(samples, 1):
         write_int_table(args.out / "samples" / str(number), table)

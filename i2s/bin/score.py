@@ -14,6 +14,7 @@ from pathlib import Path
 from i2s.cli import parser, run
 from i2s.corpus.tables import read_table
 from i2s.errors import UserError
+from i2s.files import read_json
 from i2s.score.inputs import Splits, about_recogniser, kind_respoken, read_captions, read_units
 from i2s.score.run import Run, Spoken, add_options
 from i2s.score.speech import read_stats
@@ -61,15 +62,23 @@ def main() -> None:
 
 def measured(data: Path, system: Path, ceilings: Path | None, said: dict[str, dict[str, str]]) -> list[Spoken]:
     """What steps/measure_speech.sh found in the speech of the system and of the ceilings, by image."""
-    failures = system / "failures"
-    unfinished = set(read_table(failures, allow_empty_value=True)) if failures.is_file() else None
-    spoken = [Spoken("system", "this system", "system", read_stats(system / "speech"), said["system"], unfinished)]
+    stats = read_stats(system / "speech")
+    spoken = [Spoken("system", "this system", "system", stats, said["system"], unfinished_of(system))]
     image_of = read_table(data / "utt2image")
     for key, name in (("resynth", f"reference {kind_respoken(ceilings)}, spoken again"), ("voice", "reference speech")):
         if ceilings and (table := ceilings / key / "speech").is_file():
             stats = {image_of[u]: found for u, found in read_stats(table).items()}
             spoken.append(Spoken(key, name, "ceiling", stats, {image_of[u]: text for u, text in said[key].items()}))
     return spoken
+
+
+def unfinished_of(system: Path) -> set[str] | None:
+    """The images whose description was cut off, as units or as speech; None where no search and no decoder told."""
+    failures, search = system / "failures", system / "search.json"
+    cut = set(read_table(failures, allow_empty_value=True)) if failures.is_file() else set()
+    if search.is_file():
+        cut |= {image for image, found in read_json(search)["images"].items() if not found["finished"]}
+    return cut if failures.is_file() or search.is_file() else None
 
 
 if __name__ == "__main__":
