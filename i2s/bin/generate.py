@@ -74,7 +74,7 @@ def main() -> None:
     if cut := [name for name, found in scores.items() if not found["finished"]]:
         log.warning(
             "%d of %d descriptions have no end but were cut off, the first is of %s; if they go round in circles, "
-            "search with no_repeat=4", len(cut), len(names), cut[0],
+            "search with no_repeat=4 (--search-args)", len(cut), len(names), cut[0],
         )  # fmt: skip
     write_text(args.out / "search.json", json.dumps({"search": to_dict(search), "images": scores}, indent=1) + "\n")
     for number, table in enumerate(samples, 1):
