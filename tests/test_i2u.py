@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from i2s import i2u
 from i2s.archive import Matrices, write_ark
-from i2s.bin import train_i2u
+from i2s.bin import generate, train_i2u
 from i2s.config import load_config
 from i2s.corpus.tables import write_int_table, write_table
 from i2s.errors import UserError
@@ -29,7 +29,7 @@ from i2s.i2u.sat import SatConfig, ShowAttendTell
 from i2s.i2u.search import Found, SearchConfig, search
 from i2s.i2u.transformer import TransformerConfig, TransformerModel
 from i2s.i2u.xnmt import Xnmt, XnmtConfig, read
-from i2s.modeldir import save_manifest
+from i2s.modeldir import load_manifest, save_manifest
 from i2s.units.bpe import UnitBpe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -374,6 +374,21 @@ def test_learns_and_speaks_from_its_folder(corpus, monkeypatch, name, bpe):
     if name == "transformer":
         with pytest.raises(UserError, match="grid of 2 x 2"):
             model.generate([np.zeros((5, 6), np.float32)], SearchConfig())
+
+
+def test_descriptions_that_were_cut_off_are_told(corpus, monkeypatch, caplog):
+    """Untrained, no sequence has an end within two pieces; one that is free to end at once has one."""
+    model = train(corpus, monkeypatch, "epochs=1", "lr=1e-9")
+    save_manifest(corpus / "u2s", {"kind": "u2s", "units": load_manifest(model, "i2u")["units"]})
+    folders = [corpus / part for part in ("data/dev", "m", "u2s", "system", "out")]
+    for least, told in (("2", True), ("1", False)):
+        search = [f"min_length={least}", "max_length=2", "length_penalty=0", "beam=12"]
+        monkeypatch.setattr(sys, "argv", ["generate", "--search", *search, "--", *map(str, folders)])
+        caplog.clear()
+        generate.main()
+        images = json.loads((corpus / "out/search.json").read_text())["images"]
+        assert [image["finished"] for image in images.values()] == [not told] * 4
+        assert ("4 of 4 descriptions have no end but were cut off, the first is of i00" in caplog.text) == told
 
 
 def test_attention_of_pieces_and_runs(corpus, monkeypatch):

@@ -68,7 +68,7 @@ class ImageToUnits:
                 )
         out = []
         for at in range(0, len(features), config.batch_size):
-            arrays = [np.ascontiguousarray(f, np.float32) for f in features[at : at + config.batch_size]]
+            arrays = [np.array(f, np.float32, order="C") for f in features[at : at + config.batch_size]]
             batch, mask = pad_features([torch.from_numpy(a) for a in arrays])
             seeds = [zlib.crc32(a.tobytes(), config.seed) for a in arrays]
             device = self.model.device
