@@ -16,7 +16,8 @@ recogniser of another language hears, and no text is read. Utterances of which t
   --config FILE      yaml with the keys of i2s.units.aligned.AlignedConfig; the options below come after it:
   --unit-bpe N       pieces of a BPE over phones, which shorten what the image model predicts (default 0: none)
   --overrides 'key=value ...'    any of the keys: lexicon=FILE on_failure=skip alignments=PATH (folder of
-                     TextGrids, CTM file, or units of the same kind, whose alignment is taken over) ..."
+                     TextGrids, CTM file, data directory with <split>/words.ctm and <split>/phones.ctm, or units of
+                     the same kind, whose alignment is taken over) ..."
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/cmd.sh"
@@ -35,37 +36,46 @@ if [ "$units" != phones-l2 ]; then
     if [ -f "$data/$split/text" ]; then tables+=("$data/$split/text"); fi
   done
 fi
+options=(--units "$units" ${config:+--config "$config"} --overrides "${values[@]}" --)
+plan=$(python -m i2s.bin.plan_alignments "${options[@]}" "$data"/{train,dev,test})
 folders=
 while read -r named; do # lexicons, alignments, models and phone maps are inputs, too
   if [ -f "$named" ]; then
     tables+=("$named")
-  elif [ -d "$named" ]; then
+  else
     folders+=" $named: $(folder_state "$named")"
-  elif [ -f "$root/conf/phone_maps/$named.txt" ]; then
-    tables+=("$root/conf/phone_maps/$named.txt")
   fi
-done < <(
-  if [ -n "$config" ]; then sed -n 's/^[a-z_]*: *//p' "$config"; fi
-  printf '%s\n' "${values[@]#*=}"
-)
+done < <(tail -n +2 <<<"$plan")
 
-stamp_set "$dir/.done" "units=$units ${values[*]}$folders" ${config:+"$config"} "$data/train/features.json" "${tables[@]}"
+stamp_units() {
+  stamp_set "$dir/.done" "units=$units ${values[*]}$folders" ${config:+"$config"} "$data/train/features.json" \
+    "${tables[@]}"
+}
+stamp_units
 stamp_holds "$dir"/{manifest.json,stats.json,symbols.txt} "$dir"/{train,dev,test}/{units,unit_durations} && exit 0
-rm -f "$dir/manifest.json"
-stamp_begin "nj=$nj" || rm -rf "$dir"/{config.yaml,stats.json,bpe.model,symbols.txt} "${dir:?}"/{train,dev,test}
+rm -f "$dir"/{manifest.json,.phones,phones.json,phones.png}
 echo "$(basename "$0"): $units of $data, $nj jobs; logs: $dir/log" >&2
-options=(--units "$units" ${config:+--config "$config"} --overrides "${values[@]}" --)
-for split in train dev test; do
-  # shellcheck disable=SC2086 # a command with its options
-  ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/align_$split.JOB.log" \
-    python -m i2s.bin.align_units --job "JOB/$nj" "${options[@]}" "$data/$split" \
-    "$dir/$split/parts/alignment.JOB" "$dir/$split/parts/failures.JOB"
-done
+# Alignments outlive a change of what is made of them: pieces of another number, failures that are to be skipped.
+stamp_set "$dir/.aligned" "units=$units ${plan%%$'\n'*}$folders" "${tables[@]}"
+if ! stamp_holds "$dir"/{train,dev,test}/{alignment.ctm,failures}; then
+  stamp_begin "nj=$nj" || rm -rf "${dir:?}"/{train,dev,test}
+  for split in train dev test; do
+    # shellcheck disable=SC2086 # a command with its options
+    ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/align_$split.JOB.log" \
+      python -m i2s.bin.align_units --job "JOB/$nj" "${options[@]}" "$data/$split" \
+      "$dir/$split/parts/alignment.JOB" "$dir/$split/parts/failures.JOB"
+    python -m i2s.bin.join_alignments "$dir/$split"
+  done
+  stamp_end
+fi
+stamp_units
+stamp_begin || rm -f "$dir"/{config.yaml,stats.json,bpe.model,symbols.txt}
+rm -rf "$dir"/{train,dev,test}/parts
 # shellcheck disable=SC2086 # a command with its options
-${cmd:-$cpu_cmd} "$dir/log/join.log" python -m i2s.bin.finish_alignments "${options[@]}" "$data" "$dir"
+${cmd:-$cpu_cmd} "$dir/log/finish_alignments.log" python -m i2s.bin.finish_alignments "${options[@]}" "$data" "$dir"
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} "$dir/log/finish.log" python -m i2s.bin.finish_units --units "$units" \
   "$dir" "$data/train/features.json"
-rm -r "$dir"/{train,dev,test}/parts
 python -m i2s.bin.unit_stats "$dir"
+rm -r "$dir"/{train,dev,test}/parts
 stamp_end

@@ -17,9 +17,10 @@ if [ $# -ne 2 ]; then
 fi
 data=$1 units=$2
 
-stamp_set "$units/.phones" "utterances=$utterances" "$data/text" "$data/wav.scp" \
+stamp_set "$units/.phones" "utterances=$utterances wavs=$(files_state "$data/wav.scp")" "$data/text" "$data/wav.scp" \
   "$units/$(basename "$data")"/{units,unit_durations}
 stamp_holds "$units/stats.json" && exit 0
 stamp_begin || true
+rm -f "$units"/phones.{json,png}
 python -m i2s.bin.unit_stats --text-data "$data" --utterances "$utterances" "$units"
 stamp_end

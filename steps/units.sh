@@ -54,7 +54,8 @@ for split in dev test; do
   fi
 done
 stamp_holds "$dir/manifest.json" "$dir/stats.json" "$dir"/{train,dev,test}/{units,unit_durations} && exit 0
-stamp_begin || rm -rf "$dir/.trained" "$dir/manifest.json" "$dir/stats.json" "$dir/train" "${dir:?}/dev" "$dir/test"
+stamp_begin || rm -rf "${dir:?}"/{.trained,manifest.json,stats.json,train,dev,test}
+rm -f "$dir"/{.phones,phones.json,phones.png}
 echo "$(basename "$0"): $units units of $data, $nj jobs; logs: $dir/log" >&2
 if [ ! -f "$dir/.trained" ]; then
   # shellcheck disable=SC2086 # a command with its options
@@ -73,6 +74,6 @@ done
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} "$dir/log/finish.log" python -m i2s.bin.finish_units --units "$units" \
   "$dir" "$data/train/features.json"
-rm -r "$dir"/{train,dev,test}/parts
 python -m i2s.bin.unit_stats "$dir"
+rm -r "$dir"/{train,dev,test}/parts
 stamp_end

@@ -15,10 +15,11 @@ import pytest
 
 from i2s.asr import resample
 from i2s.audio import write_wav
-from i2s.bin import align_units
+from i2s.bin import align_units, compare_units
 from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm, write_ctm
 from i2s.corpus.tables import read_int_table, read_table, write_table
 from i2s.errors import UserError
+from i2s.modeldir import save_manifest
 from i2s.units import load
 from i2s.units.aligned import UNKNOWN, AlignedConfig, Alignments, Symbols
 from i2s.units.phone_map import PhoneMap, read_columns
@@ -27,6 +28,12 @@ from i2s.units.textgrid import read_textgrid
 
 ROOT = Path(__file__).resolve().parent.parent
 MAPS = ROOT / "conf/phone_maps"
+RULES = {  # what speakers make of English phones that they lack
+    "de": {"TH": "s", "DH": "z", "W": "v", "R": "ʁ"},
+    "es": {"SH": "tʃ", "Z": "s", "V": "b", "HH": "x"},
+    "fr": {"TH": "s", "DH": "z", "CH": "ʃ", "JH": "ʒ"},
+    "it": {"TH": "t", "DH": "d", "HH": "k", "ZH": "dʒ"},
+}
 DOG = ["AH", "B", "R", "AW", "N", "D", "AO", "G", "R", "AH", "N", "Z"]
 
 
@@ -45,6 +52,21 @@ def test_ctm_is_read_as_written(tmp_path: Path) -> None:
     write_ctm(tmp_path / "ctm", rows)
     assert (tmp_path / "ctm").read_text().splitlines()[0] == "a 1 0.100 0.100 x"
     assert read_ctm(tmp_path / "ctm") == rows
+
+
+def test_what_other_aligners_write_for_silence_is_silence(tmp_path: Path) -> None:
+    (tmp_path / "ctm").write_text(
+        "a 1 0.0 0.1 sil\na 1 0.1 0.1 SIL_S\na 1 0.2 0.1 <eps>\na 1 0.3 0.1 spn\na 1 0.4 0.1 s\n"
+    )
+    (tmp_path / "noises").write_text("a 1 0.0 0.1 pau\na 1 0.1 0.1 int\na 1 0.2 0.1 p\nb 1 0 1 spk\n")
+    assert [i.symbol for i in read_ctm(tmp_path / "ctm")["a"]] == [SILENCE] * 4 + ["s"]
+    assert read_ctm(tmp_path / "noises", only={"b"}).keys() == {"b"}
+    none = np.zeros(0, np.float32)
+    for kind, heard in (("phones-l2", [SILENCE, SILENCE, "p"]), ("words", ["pau", "int", "p"])):
+        given = Alignments(kind, AlignedConfig(alignments=str(tmp_path / "noises")))
+        assert [i.symbol for i in given.align("a", none, 0)] == heard
+    with pytest.raises(Unalignable, match="nothing but silence"):
+        Alignments("phones-l2", AlignedConfig(alignments=str(tmp_path / "noises"))).align("b", none, 0)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +147,19 @@ def test_bad_textgrids(tmp_path: Path) -> None:
         path.write_text(damaged)
         with pytest.raises(UserError, match=r"a\.TextGrid: "):
             read_textgrid(path, "words")
+    whole = grid(path, words=[(0, 1, "dog"), (1, 1.5, "runs"), (1.5, 2, "off")])
+    assert len(read_textgrid(whole, "words")) == 3
+    text = whole.read_text()
+    whole.write_text(text[: text.index("        intervals [3]")])
+    with pytest.raises(UserError, match=r"a\.TextGrid: cut short: tier words has 2 of its 3 intervals"):
+        read_textgrid(whole, "words")
+    short = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "0", "2", "<exists>", "1", '"IntervalTier"']
+    short += ['"words"', "0", "2", "2", "0", "1", '"dog"', "1", "2", '"runs"']
+    path.write_text("\n".join(short) + "\n")
+    assert read_textgrid(path, "words") == [Interval("dog", 0, 1), Interval("runs", 1, 2)]
+    path.write_text("\n".join(short[:-3]) + "\n")
+    with pytest.raises(UserError, match="has 1 of its 2 intervals"):
+        read_textgrid(path, "words")
     crossing = grid(path, **{"ann - words": [(0, 1, "hello")], "bob - words": [(0.5, 2, "you")]})
     with pytest.raises(UserError, match=r"you begins at 0\.500 s, before hello ends at 1\.000 s"):
         read_textgrid(crossing, "words")
@@ -142,6 +177,9 @@ def test_rules_come_first_then_the_nearest_articulation(tmp_path: Path) -> None:
     assert to(SILENCE) == SILENCE and to("ʁ") in to.phones  # IPA needs no table
     with pytest.raises(UserError, match="QQ is not in the International Phonetic Alphabet; add a rule"):
         to("QQ")
+    for label in ("spn", "sh"):  # each letter is a phone of IPA
+        with pytest.raises(UserError, match=f"{label} is {len(label)} phones in IPA; if it is one, add a rule"):
+            to(label)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +196,10 @@ def test_bad_maps(tmp_path: Path, text: str, message: str) -> None:
 def test_the_maps_of_the_project_take_every_english_phone(language: str) -> None:
     to = PhoneMap(MAPS / f"{language}.txt")
     english = [columns[0] for columns in read_columns(MAPS / "arpabet.txt", least=2)]
-    assert len(english) == 39 and {to(phone) for phone in english} <= set(to.phones)
+    assert len(english) == 39
+    heard = {phone: to(phone) for phone in english}
+    assert {phone: heard[phone] for phone in RULES[language]} == RULES[language]
+    assert len(set(heard.values())) > 20  # not many fall together
     # What both languages have stays as it is.
     assert [to(phone) for phone in ("M", "K", "F", "L", "IY")] == [
         "m",
@@ -209,10 +250,31 @@ def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
     lexicon.write_text("hund D AO G\nein AH\nbrauner B R AW N\nlaeuft R AH N Z\n")
     found = Aligner(str(lexicon)).align(*spoken("a brown dog runs"), "ein brauner hund laeuft")
     assert [i.symbol for i in found.phones if i.symbol != SILENCE] == DOG
-    with pytest.raises(UserError, match="no such file or folder"):
+    with pytest.raises(UserError, match="other: no such file"):
         Aligner(str(tmp_path / "other"))
     with pytest.raises(UserError, match="pocketsphinx cannot read"):
         Aligner("", str(tmp_path))
+    # As other lexicons are written: capitals, stress, comments, second pronunciations with a number or without.
+    lexicon.write_text(
+        ";;; CMUdict\nHund D OW1 G\nHund D AO1 G\nEIN AY1\nEIN(1) AH0\nbrauner B R AW1 N\nläuft R AH1 N Z\n"
+    )
+    found = Aligner(str(lexicon)).align(*spoken("a brown dog runs"), "Ein brauner Hund läuft.")
+    assert [i.symbol for i in found.phones if i.symbol != SILENCE] == DOG
+    assert [i.symbol for i in found.words if i.symbol != SILENCE] == ["ein", "brauner", "hund", "läuft"]
+    for text, message in (
+        ("hund D AO G\nein\n", r"lexicon:2: ein: expected 'word phone phone \.\.\.'"),
+        ("", "holds no pronunciation"),
+        (
+            "hund d ɔ ɡ\nein AH\n",
+            "1 of 2 entries have phones that the English model does not know, such as: hund d ɔ ɡ",
+        ),
+    ):
+        lexicon.write_text(text)
+        with pytest.raises(UserError, match=message):
+            Aligner(str(lexicon))
+    lexicon.write_bytes("läuft R AH N Z\n".encode("latin-1"))
+    with pytest.raises(UserError, match="a lexicon is text in UTF-8"):
+        Aligner(str(lexicon))
 
 
 def test_each_kind_gives_its_symbols(tmp_path: Path) -> None:
@@ -235,6 +297,20 @@ def test_each_kind_gives_its_symbols(tmp_path: Path) -> None:
         write_ctm(tmp_path / f"units/{split}/alignment.ctm", {f"{split}0": [Interval(split, 0, 1)]})
     from_units = Alignments("phones-l1", AlignedConfig(alignments=str(tmp_path / "units")))
     assert [from_units.align(f"{s}0", wav, rate)[0].symbol for s in ("train", "test")] == ["train", "test"]
+    write_ctm(tmp_path / "data/train/phones.ctm", {"u": [Interval("D", 0, 1)]})
+    write_ctm(tmp_path / "data/train/words.ctm", {"u": [Interval("dog", 0, 1)]})
+    for kind, symbol in (("words", "dog"), ("phones-l1", "D")):
+        assert (
+            Alignments(kind, AlignedConfig(alignments=str(tmp_path / "data"))).align("u", wav, rate)[0].symbol == symbol
+        )
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/u.TextGrid").write_text("what?")
+    damaged = Alignments("words", AlignedConfig(alignments=str(tmp_path / "damaged")))
+    with pytest.raises(Unalignable, match=r"u\.TextGrid: not a TextGrid"):  # which on_failure=skip leaves out
+        damaged.align("u", wav, rate)
+    save_manifest(tmp_path / "units", {"kind": "units", "method": "words"})
+    with pytest.raises(UserError, match="units: its alignments are of words, not of phones-l2"):
+        Alignments("phones-l2", AlignedConfig(alignments=str(tmp_path / "units")))
     for alignments, utterance, why in ((from_ctm, "w", "no line of it"), (from_ctm, "v", "nothing but silence")):
         with pytest.raises(Unalignable, match=why):
             alignments.align(utterance, wav, rate)
@@ -326,11 +402,22 @@ def test_what_cannot_be_aligned_is_named_or_left_out(recipe: Path, tmp_path: Pat
     write_table(tmp_path / "data/train/text", texts)
     stage = ["--nj", "1", "--units", "phones-l1", "data", "exp/u"]
     message = run_step(tmp_path, "units.sh", *stage, expected=1)
-    assert "data/train: train0: not in the lexicon: qwxyzzy" in message and "Traceback" not in message
-    assert not (tmp_path / "exp/u/manifest.json").exists()
-    run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", *stage)
+    assert "data/train/text: 1 of 3 utterances have words that are not in the lexicon: qwxyzzy" in message
+    assert "Traceback" not in message and not (tmp_path / "exp/u").exists()  # it is told before anything is aligned
+    said = run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", *stage)
+    assert "exp/u/train: 1 of 3 utterances cannot be aligned, see exp/u/train/failures" in said
     assert list(read_int_table(tmp_path / "exp/u/train/units")) == ["train1", "train2"]
     assert read_table(tmp_path / "exp/u/train/failures") == {"train0": "not in the lexicon: qwxyzzy"}
+    # Alignments stay when only what is made of them changes.
+    aligned = (tmp_path / "exp/u/train/alignment.ctm").stat().st_mtime_ns
+    message = run_step(tmp_path, "units.sh", "--unit-bpe", "60", *stage, expected=1)
+    assert "data/train/text: 1 of 3" in message
+    run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", "--unit-bpe", "60", *stage)
+    assert load(tmp_path / "exp/u").bpe is not None
+    assert (tmp_path / "exp/u/train/alignment.ctm").stat().st_mtime_ns == aligned
+    (tmp_path / "data/dev/text").unlink()
+    message = run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", *stage, expected=1)
+    assert "data/dev/text: no such file; units phones-l1 are aligned with a text (kmeans, pseudo-phones" in message
     unknown = run_step(tmp_path, "units.sh", "--overrides", "lexikon=x", *stage, expected=1)
     assert "did you mean lexicon?" in unknown
 
@@ -360,7 +447,8 @@ def test_what_options_name_is_an_input(recipe: Path, tmp_path: Path) -> None:
             (tmp_path / "grids").mkdir(exist_ok=True)
             grid(tmp_path / f"grids/{key}.TextGrid", phones=[(0, 0.5, "D")])
     (tmp_path / "units.yaml").write_text("alignments: grids\n")
-    given = ("--overrides", "alignments=grids"), ("--config", "units.yaml")
+    (tmp_path / "quoted.yaml").write_text('alignments: "grids" # of an aligner')  # (without an end of line)
+    given = ("--overrides", "alignments=grids"), ("--config", "units.yaml"), ("--config", "quoted.yaml")
     for number, how in enumerate(given):
         stage = ["--nj", "1", "--units", "phones-l1", *how, "data", f"exp/u{number}"]
         run_step(tmp_path, "units.sh", *stage)
@@ -369,7 +457,9 @@ def test_what_options_name_is_an_input(recipe: Path, tmp_path: Path) -> None:
         assert "up to date" not in run_step(tmp_path, "units.sh", *stage)
 
 
-def test_units_are_compared_in_a_table(recipe: Path) -> None:
+def test_units_are_compared_in_a_table(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for kind in ("words", "phones-l1"):
         run_step(recipe, "units.sh", "--nj", "2", "--units", kind, "data", f"exp/{kind}")
     printed = run_step(recipe, "../utils/compare_units.sh", "data/train", "exp/words", "exp/phones-l1")
@@ -379,5 +469,14 @@ def test_units_are_compared_in_a_table(recipe: Path) -> None:
     assert [phones[name] for name in ("kind", "purity", "NMI", "F")] == ["phones-l1", "100.0", "100.0", "100.0"]
     assert float(words["purity"]) < 100 and float(words["recall"]) < 100 and float(words["boundary precision"]) == 100
     assert float(words["a second"]) < float(phones["a second"])
+    # What was measured on one split says nothing of another, nor of units that are made anew.
+    monkeypatch.setattr(sys, "argv", ["compare_units", "--split", "test", str(recipe / "exp/words")])
+    compare_units.main()
+    other = dict(
+        zip(rows[0], (cell.strip() for cell in capsys.readouterr().out.splitlines()[2][1:].split("|")), strict=False)
+    )
+    assert other["kind"] == "words" and other["purity"] == ""
+    run_step(recipe, "units.sh", "--units", "words", "--overrides", "on_failure=skip", "data", "exp/words")
+    assert not list((recipe / "exp/words").glob("*phones*"))
     missing = run_step(recipe, "../utils/compare_units.sh", "data/test", "exp/nowhere", expected=1)
     assert "Traceback" not in missing

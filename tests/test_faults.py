@@ -236,6 +236,8 @@ TABLE = {
     "override without a value": Row(
         too_few_frames, ("train_units", "unit_feats.scp", "exp/units", "num_units"), r"'num_units': expected key=value"),
     # units and models
+    "units that are not learned": Row(
+        nothing, ("train_units", "--units", "words", "unit_feats.scp", "exp/units"), r"words are not learned but aligned"),
     "more units than frames": Row(
         too_few_frames, ("train_units", "unit_feats.scp", "exp/units", "num_units=50"), r"only 6 frames.*lower --num-units"),
     "features cut short": Row(

@@ -21,7 +21,7 @@ from i2s.corpus.tables import read_int_table
 from i2s.errors import UserError
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.files import sha256
-from i2s.units import load
+from i2s.units import load, pseudo_phones
 from i2s.units.hmm import Events, PhoneLoop, Prior, best_paths
 from i2s.units.pseudo_phones import PseudoPhones, PseudoPhonesConfig, first_loop, fit
 from i2s.units.stats import phone_stats
@@ -217,6 +217,23 @@ def test_both_ways_of_learning_raise_the_bound() -> None:
     reached, reached_full = (some.expect(pieces)[0] - some.kl() for some in (loop, full))
     assert len(estimates) > 5 * 5
     assert reached > bounds[1] and reached_full > bounds[-1]
+
+
+def test_minibatches_are_computed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large minibatch takes no more memory than a small one, and learns what it would at once."""
+    feats, _ = known_phone_loop(20)
+    frames = [x[:100] for x in feats.values()]
+    start = first_loop(frames, [np.arange(len(x)) // 5 % 20 for x in frames], CONFIG)
+    config = replace(CONFIG, batch_frames=1000, epochs=2)
+    at_once, bounds = fit(start, frames, config)
+    monkeypatch.setattr(pseudo_phones, "CHUNK", 100)
+    sizes: list[int] = []
+    expect = PhoneLoop.expect
+    monkeypatch.setattr(PhoneLoop, "expect", lambda loop, part: sizes.append(sum(map(len, part))) or expect(loop, part))
+    in_chunks, same = fit(start, frames, config)
+    assert len(bounds) == len(same) == 4 and max(sizes) == 100 and len(sizes) == 40
+    np.testing.assert_allclose(bounds, same, rtol=1e-5)
+    torch.testing.assert_close(at_once.counts.mixture, in_chunks.counts.mixture, rtol=1e-3, atol=1e-2)
 
 
 # --- faults --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from i2s.archive import write_ark
 
 from .conftest import ROOT, run
 
@@ -296,6 +299,29 @@ def test_stamps(tmp_path):
     (tmp_path / "output").unlink()
     assert step("2") == "afresh"
     assert step("2") == ""
+
+
+def test_matrices_written_anew_are_new_inputs_though_their_table_is_as_it_was(tmp_path):
+    script = tmp_path / "step.sh"
+    script.write_text(
+        f'set -euo pipefail\n. "{ROOT}/utils/stamp.sh"\n'
+        "stamp_set .done '' my.scp\nstamp_holds && exit 0\nstamp_begin || echo afresh\nstamp_end\n"
+    )
+
+    def extract(value: float) -> None:
+        with write_ark(tmp_path / "my feats.ark", tmp_path / "my.scp") as write:
+            write("a", np.full((2, 3), value, np.float32))
+            write("b", np.full((4, 3), value, np.float32))
+
+    def step() -> str:
+        return run("bash", script, cwd=tmp_path, check=False).stdout.strip()
+
+    extract(1)
+    assert (step(), step()) == ("afresh", "")
+    before = (tmp_path / "my.scp").read_bytes()
+    extract(2)
+    assert (tmp_path / "my.scp").read_bytes() == before
+    assert (step(), step()) == ("afresh", "")
 
 
 def test_a_folder_that_what_a_killed_step_left_running_is_at_work_in_is_refused(tmp_path):

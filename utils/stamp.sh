@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Sourced by steps: lets a finished step be skipped and a killed one go on where it stopped.
 #
-#   stamp_set FILE "OPTIONS" INPUT...   name the stamp, the options and the input files that the outputs depend on
+#   stamp_set FILE "OPTIONS" INPUT...   name the stamp, the options and the input files that the outputs depend on; with
+#                                       a table of matrices (.scp) come the archives that hold them
 #   files_state TABLE                   print what to put among the options where the files that TABLE names are inputs
 #   folder_state PATH                   the same for a folder, all that is in it (or for a file)
 #   weights_state PATH          print PATH and, of a model directory of ours, what tells it from one trained anew
@@ -22,15 +23,26 @@ stamp_set() {
       echo "$0: error: $input: no such file; run the stage that makes it first" >&2
       exit 1
     fi
-    stamp_text+="$(sha256sum <"$input" | cut -c1-64) $input"$'\n'
+    stamp_text+="$(sha256sum <"$input" | cut -c1-64) $input$(archives_state "$input")"$'\n'
   done
+}
+
+archives_state() { # TABLE: of one that names matrices in archives, a short text that changes when these are written anew
+  case $1 in *.scp) ;; *) return 0 ;; esac
+  local archives
+  # (New matrices of the old shapes leave the table, `key archive:offset`, as it was.)
+  archives=$(sed -nE 's/^[^[:space:]]+[[:space:]]+(.*):[0-9]+$/\1/p' "$1" | LC_ALL=C sort -u)
+  [ -z "$archives" ] || printf ' %s' "$(_state_of <<<"$archives")"
+}
+
+_state_of() { # of the files that stdin names
+  { xargs -r -d '\n' stat -L --format '%n %s %y' -- 2>&1 || true; } | sha256sum | cut -c1-16
 }
 
 files_state() { # TABLE: a short text that changes when a file named in its second column is written anew
   [ -f "$1" ] || return 0
   # (Kaldi's pipes, entries that end in |, are no files.)
-  { grep -v '|[[:space:]]*$' "$1" || true; } | sed 's/^[[:space:]]*[^[:space:]]*[[:space:]]*//' |
-    { xargs -r -d '\n' stat -L --format '%n %s %y' -- 2>&1 || true; } | sha256sum | cut -c1-16
+  { grep -v '|[[:space:]]*$' "$1" || true; } | sed 's/^[[:space:]]*[^[:space:]]*[[:space:]]*//' | _state_of
 }
 
 folder_state() { # PATH: a short text that changes when a file there is written anew

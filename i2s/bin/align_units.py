@@ -1,14 +1,16 @@
 """Stage 6 for words and phones: one job's share of what is said when in DATA_DIR, as CTM files.
 
-Reads DATA_DIR/wav.scp and, for words and phones-l1 that are aligned here, DATA_DIR/text. Utterances that cannot be
-aligned end the job, or with on_failure=skip are written to FAILURES.K (`utterance-id reason`), the others to CTM.K, for
-the K-th thousand of them: what a killed job has done is not done again.
+Reads DATA_DIR/wav.scp and, for words and phones-l1 that are aligned here, DATA_DIR/text. An utterance that cannot be
+aligned ends the job, or with on_failure=skip is written to FAILURES.K (`utterance-id reason`), the others to CTM.K, for
+the K-th thousand of them: what a job that was stopped has done is not done again.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+
+import numpy as np
 
 from i2s.audio import read_wav
 from i2s.cli import parser, run
@@ -36,9 +38,9 @@ def main() -> None:
     options.add_argument("failures", type=Path, metavar="FAILURES")
     args = options.parse_args()
     config = load_config(AlignedConfig, args.config, args.overrides)
-    alignments = Alignments(args.units, config)
-    text = read_table(args.data / "text", allow_empty_value=True) if alignments.reads_text else {}
     wavs = share(list(iter_table(args.data / "wav.scp")), args.job)
+    alignments = Alignments(args.units, config, only={utterance for utterance, _ in wavs})
+    text = read_table(args.data / "text", allow_empty_value=True) if alignments.reads_text else {}
     todo = []
     for number, first in enumerate(range(0, len(wavs), _CHUNK), 1):
         parts = [path.with_name(f"{path.name}.{number}") for path in (args.out, args.failures)]
@@ -51,7 +53,8 @@ def main() -> None:
             said, failures = {}, {}
             for utterance, entry in chunk:
                 try:
-                    said[utterance] = alignments.align(utterance, *read_wav(entry), text.get(utterance, ""))
+                    wav, rate = read_wav(entry) if alignments.reads_speech else (np.zeros(0, np.float32), 0)
+                    said[utterance] = alignments.align(utterance, wav, rate, text.get(utterance, ""))
                 except Unalignable as e:
                     if config.on_failure == "error":
                         raise UserError(

@@ -1,8 +1,8 @@
 """A table over unit inventories: how much they say a second, and how they agree with aligned phones.
 
-Reads UNIT_DIR/stats.json and, where it is there, UNIT_DIR/phones.json (steps/unit_phones.sh); prints Markdown. Units of
-like bit rates compare; more of them agree better by their number alone. With --abx also the ABX error (i2s.units.abx),
-for which less is better.
+Reads UNIT_DIR/stats.json and, where it is there and of the same split, UNIT_DIR/phones.json (steps/unit_phones.sh);
+prints Markdown. Units of like bit rates compare; more of them agree better by their number alone. With --abx also the
+ABX error (i2s.units.abx), for which less is better.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def cells(folder: Path, split: str) -> list[str]:
     s = stats[split]
     row = [folder.name, load_manifest(folder, "units")["method"], str(s["inventory"]), str(s["used"])]
     row += [f"{s['per_second']:.1f}", f"{s['bits_per_second']:.0f}"]
-    if not (folder / "phones.json").is_file():
+    phones = read_json(folder / "phones.json") if (folder / "phones.json").is_file() else {}
+    if phones.get("split") != split:
         return row + [""] * (len(COLUMNS) + len(BOUNDARIES) - len(row))
-    phones = read_json(folder / "phones.json")
     edges = phones["boundaries"]
     shares = [phones["purity"], phones["phone_purity"], phones["nmi"]]
     return row + [f"{100 * x:.1f}" for x in (*shares, *(edges[k] for k in ("precision", "recall", "f", "r_value")))]

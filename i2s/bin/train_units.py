@@ -12,7 +12,9 @@ from pathlib import Path
 from i2s.archive import Matrices
 from i2s.cli import parser, run
 from i2s.config import load_config, save_config
+from i2s.errors import UserError
 from i2s.units import UNIT_METHODS
+from i2s.units.aligned import KINDS
 from i2s.units.base import UnitMethod
 
 
@@ -26,6 +28,8 @@ def main() -> None:
     args = options.parse_args()
 
     part: type[UnitMethod] = UNIT_METHODS.get(args.units)
+    if args.units in KINDS:
+        raise UserError(f"units {args.units} are not learned but aligned: steps/align_units.sh")
     config = load_config(part.Config, args.config, args.overrides)
     (args.folder / "manifest.json").unlink(missing_ok=True)  # not finished any more
     save_config(config, args.folder / "config.yaml")

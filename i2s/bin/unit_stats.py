@@ -80,7 +80,7 @@ def against_phones(inventory: UnitInventory, data: Path, utterances: int) -> Non
 
     units = read_int_table(inventory.folder / data.name / "units")
     durations = read_int_table(inventory.folder / data.name / "unit_durations")
-    text, wavs = read_table(data / "text"), read_table(data / "wav.scp")
+    text, wavs = read_table(data / "text", allow_empty_value=True), read_table(data / "wav.scp")
     aligner, phones = Aligner(), {}
     keys = [key for key in text if key in units and key in wavs]
     chosen = np.random.default_rng(0).permutation(len(keys))[:utterances]
@@ -92,7 +92,7 @@ def against_phones(inventory: UnitInventory, data: Path, utterances: int) -> Non
         return
     stats = phone_stats(units, durations, phones, inventory.manifest["frame_shift"])
     plot_phones(stats, inventory.folder)
-    save(inventory.folder / "phones.json", stats)
+    save(inventory.folder / "phones.json", {"split": data.name} | stats)
     print(
         f"against phones of {len(phones)} utterances: purity {100 * stats['purity']:.1f} %, "
         f"phone purity {100 * stats['phone_purity']:.1f} %, NMI {stats['nmi']:.3f}, "

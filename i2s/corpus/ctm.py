@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from i2s.errors import UserError
 from i2s.files import write_text
 
 SILENCE = "SIL"
+# What aligners write, in whatever case, where nobody speaks, or nobody knows what is said.
+_SILENT = {"", "sil", "sil_b", "sil_e", "sil_i", "sil_s", "sp", "spn", "spn_s", "<eps>", "<sil>", "<unk>"}
 ROUNDING = 0.0011  # seconds by which neighbours may seem apart, or to overlap: times are written in milliseconds
 
 
@@ -25,16 +28,25 @@ class Interval(NamedTuple):
     end: float
 
 
-def read_ctm(path: str | Path) -> dict[str, list[Interval]]:
-    """The intervals of each utterance in order of time; a sixth column (a confidence) is passed over.
+def labelled(label: str) -> str:
+    """The symbol that a label of an alignment stands for: SIL, or the label, its words joined by `_`."""
+    return SILENCE if label.strip().lower() in _SILENT else sys.intern("_".join(label.split()))
+
+
+def read_ctm(path: str | Path, only: Container[str] | None = None) -> dict[str, list[Interval]]:
+    """The intervals of each utterance, or of those in `only`, in order of time.
+
+    What aligners write for silence becomes SIL; a sixth column (a confidence) is passed over.
 
     Raises UserError naming the file and the utterance for a line of another form, and for intervals that overlap.
     """
     out: dict[str, list[Interval]] = {}
     for utterance, value in iter_table(path, unique=False):
+        if only is not None and utterance not in only:
+            continue
         try:
             _, begin, duration, symbol = value.split()[:4]
-            interval = Interval(symbol, float(begin), float(begin) + float(duration))
+            interval = Interval(labelled(symbol), float(begin), float(begin) + float(duration))
             if not (0 <= interval.begin <= interval.end and math.isfinite(interval.end)):
                 raise ValueError("begin and duration must be at least 0")
         except ValueError as e:

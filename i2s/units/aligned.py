@@ -7,7 +7,7 @@ without text. Any aligner or phone recogniser can stand in for pocketsphinx: Tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,12 +17,14 @@ import numpy as np
 from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm
 from i2s.errors import UserError
 from i2s.files import write_text
+from i2s.modeldir import load_manifest
 from i2s.units.phone_map import PhoneMap
 from i2s.units.phones import Aligner, PhoneRecogniser, Unalignable
 from i2s.units.runs import collapse
 from i2s.units.textgrid import read_textgrid
 
 UNKNOWN = "<unk>"  # of dev and test, where the training set has no such symbol
+_NOISES = {"pau", "int", "spk", "nsn"}  # of phone recognisers: pauses, and what is no speech
 KINDS = ("words", "phones-l1", "phones-l2")
 
 
@@ -31,10 +33,11 @@ class AlignedConfig:
     """How speech is aligned, and what becomes of utterances that cannot be."""
 
     bpe_size: int = 0  # pieces of the BPE over units, at least their number; 0: none
-    # Read in place of aligning: a folder of TextGrids, one an utterance; a CTM file; units of the same kind (UNIT_DIR).
+    # Read in place of aligning: a folder of TextGrids, one an utterance; a CTM file; units of the same kind (UNIT_DIR);
+    # a data directory with <split>/words.ctm or, for phones-l1, <split>/phones.ctm.
     alignments: str = ""
     tier: str = ""  # of the TextGrids; default: words for words, else phones
-    lexicon: str = ""  # pronunciations, in the form of the CMU dictionary; default: pocketsphinx's English
+    lexicon: str = ""  # pronunciations, 'word phone phone ...' a line; default: pocketsphinx's English
     model: str = ""  # folder of pocketsphinx's acoustic model; default: English
     phone_lm: str = ""  # of phones-l2: language model of its phones; default: English
     phone_map: str = ""  # of phones-l2: whose phones they become (conf/phone_maps: de ...); default: left as heard
@@ -42,29 +45,40 @@ class AlignedConfig:
 
 
 class Alignments:
-    """What is said when, in symbols of one kind. Raises UserError for options that do not belong to it."""
+    """What is said when, in symbols of one kind. Raises UserError for options that do not belong to it.
 
-    def __init__(self, kind: str, config: AlignedConfig):
+    only: utterances, if not all, of which alignments that were made before are kept in memory.
+    """
+
+    def __init__(self, kind: str, config: AlignedConfig, only: Container[str] | None = None):
         if kind == "phones-l2" and config.lexicon:
             raise UserError("units phones-l2 read no text, and so have no lexicon")
         if kind != "phones-l2" and (config.phone_lm or config.phone_map):
             raise UserError(f"units {kind} come from text: phone_lm and phone_map are options of phones-l2")
         self.kind, self.config = kind, config
         self.reads_text = kind != "phones-l2" and not config.alignments
+        self.reads_speech = not config.alignments
         self.tier = config.tier or ("words" if kind == "words" else "phones")
         self._map = PhoneMap(config.phone_map) if config.phone_map else None
-        given = Path(config.alignments)
-        if config.alignments and not given.exists():
-            raise UserError(f"{given}: no such folder of TextGrids, or CTM file")
-        ctms = [given] if given.is_file() else sorted(given.glob("*/alignment.ctm")) if config.alignments else []
-        self._ctm = {u: row for ctm in ctms for u, row in read_ctm(ctm).items()} if ctms else None
+        ctms = given_ctms(kind, Path(config.alignments)) if config.alignments else []
+        given = [str(ctm) for ctm in ctms] or [config.alignments]
+        named = [*given, config.lexicon, config.model, config.phone_lm, self._map and str(self._map.path)]
+        self.inputs = [path for path in named if path]  # files and folders that are read
+        self._ctm = {u: row for ctm in ctms for u, row in read_ctm(ctm, only).items()} if ctms else None
         self._aligner = Aligner(config.lexicon, config.model) if self.reads_text else None
         self._loop = None
         if kind == "phones-l2" and not config.alignments:
             self._loop = PhoneRecogniser(config.model, config.phone_lm)
 
+    def missing(self, text: str) -> list[str]:
+        """The words of `text` that cannot be aligned, for want of a pronunciation."""
+        return self._aligner.missing(text) if self._aligner else []
+
     def align(self, utterance: str, wav: np.ndarray, sample_rate: int, text: str = "") -> list[Interval]:
-        """The symbols of an utterance, float32 (N,). `text` counts where `reads_text`. Raises Unalignable."""
+        """The symbols of an utterance. `wav`, float32 (N,), counts where `reads_speech`, `text` where `reads_text`.
+
+        Raises Unalignable.
+        """
         if self._aligner:
             found = self._aligner.align(wav, sample_rate, text)
             intervals = found.words if self.kind == "words" else found.phones
@@ -72,6 +86,8 @@ class Alignments:
             intervals = self._loop.recognise(wav, sample_rate)
         else:
             intervals = self._read(utterance)
+            if self.kind != "words":
+                intervals = [i._replace(symbol=SILENCE) if i.symbol.lower() in _NOISES else i for i in intervals]
         if not any(i.symbol != SILENCE for i in intervals):
             raise Unalignable("its alignment holds nothing but silence")
         return [i._replace(symbol=self._map(i.symbol)) for i in intervals] if self._map else intervals
@@ -84,7 +100,25 @@ class Alignments:
         path = Path(self.config.alignments, f"{utterance}.TextGrid")
         if not path.is_file():
             raise Unalignable(f"there is no {path}")
-        return read_textgrid(path, self.tier)
+        try:
+            return read_textgrid(path, self.tier)
+        except UserError as e:
+            raise Unalignable(str(e)) from e
+
+
+def given_ctms(kind: str, path: Path) -> list[Path]:
+    """The CTM files that `path` is or holds, none of a folder of TextGrids. Raises UserError for units of another kind,
+    whatever they are called: words are no phones, and phones that were aligned with a text are not without one."""
+    if not path.exists():
+        raise UserError(f"{path}: no such folder of TextGrids, or CTM file")
+    if path.is_file():
+        return [path]
+    if (path / "manifest.json").is_file():
+        found = load_manifest(path, "units")["method"]
+        if found != kind:
+            raise UserError(f"{path}: its alignments are of {found}, not of {kind}")
+    names = {"words": "words.ctm", "phones-l1": "phones.ctm"}
+    return sorted(path.glob("*/alignment.ctm")) or sorted(path.glob(f"*/{names.get(kind, 'alignment.ctm')}"))
 
 
 class Symbols:

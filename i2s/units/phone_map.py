@@ -43,14 +43,17 @@ class PhoneMap:
         """The phone of this map that `phone` becomes. Raises UserError for one that is no IPA and has no rule."""
         if phone not in self._known:
             spoken = self._ipa.get(phone, phone)
-            self._check(spoken)
+            self._check(spoken, most=1 if spoken == phone else None)
             distances = [distance().weighted_feature_edit_distance(spoken, known) for known in self.phones]
             self._known[phone] = self.phones[distances.index(min(distances))]
         return self._known[phone]
 
-    def _check(self, phone: str) -> None:
-        if not distance().fm.word_to_vector_list(phone):
+    def _check(self, phone: str, most: int | None = None) -> None:
+        segments = len(distance().fm.word_to_vector_list(phone))
+        if not segments:
             raise UserError(f"{self.path}: {phone} is not in the International Phonetic Alphabet; add a rule for it")
+        if most and segments > most:  # labels like "spn" can be read as IPA, too
+            raise UserError(f"{self.path}: {phone} is {segments} phones in IPA; if it is one, add a rule for it")
 
 
 @cache

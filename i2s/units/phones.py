@@ -5,6 +5,9 @@ Its English models come with it; models of other languages are folders of the sa
 
 from __future__ import annotations
 
+import re
+import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,20 +34,37 @@ class Alignment(NamedTuple):
 
 
 class Aligner:
-    """Forced alignment. `lexicon`: pronunciations in the form of the CMU dictionary, default: that of English; `model`:
-    the folder of an acoustic model for its phones. Raises UserError where one is missing or cannot be read."""
+    """Forced alignment. `lexicon`: see `read_lexicon`, default: pocketsphinx's English; `model`: the folder of an
+    acoustic model for its phones. Raises UserError where one is missing, cannot be read, or does not fit the other."""
 
     def __init__(self, lexicon: str = "", model: str = ""):
         # Without a search for the best path through the words' lattice, which leaves words too few frames for their
         # phones: every fourth utterance would fail.
-        self._decoder = decoder(lexicon, model, lm=None, bestpath=False)
+        options = {"lm": None, "bestpath": False}
+        if not lexicon:
+            self._decoder = decoder(model, **options)
+            return
+        entries = read_lexicon(lexicon)
+        with tempfile.TemporaryDirectory() as folder:
+            spelt = Path(folder, "lexicon")
+            spelt.write_text("".join(f"{word} {phones}\n" for word, phones in entries.items()), encoding="utf-8")
+            self._decoder = decoder(model, dict=str(spelt), **options)
+        lost = [f"{word} {phones}" for word, phones in entries.items() if not self._decoder.lookup_word(word)]
+        if lost:
+            raise UserError(
+                f"{lexicon}: {len(lost)} of {len(entries)} entries have phones that {model or 'the English model'} "
+                f"does not know, such as: {lost[0]}"
+            )
+
+    def missing(self, text: str) -> list[str]:
+        """The words of `text` that the lexicon lacks, in alphabetical order."""
+        return sorted({word for word in words(text) if self._decoder.lookup_word(word) is None})
 
     def align(self, wav: np.ndarray, sample_rate: int, text: str) -> Alignment:
         """Align float32 (N,) with its words. Raises Unalignable for a word that the lexicon lacks, a text without any
         word, and where no alignment is found."""
         spoken = words(text)
-        missing = sorted({word for word in spoken if self._decoder.lookup_word(word) is None})
-        if missing:
+        if missing := self.missing(text):
             raise Unalignable(f"not in the lexicon: {', '.join(missing)}")
         if not spoken:
             raise Unalignable("there is no word to align with")
@@ -73,7 +93,9 @@ class PhoneRecogniser:
     def __init__(self, model: str = "", phone_lm: str = ""):
         phone_lm = phone_lm or pocketsphinx.get_model_path("en-us/en-us-phone.lm.bin")
         # The beam between phones is the narrow one: as wide as the other, all is heard the same in 1.4 times the time.
-        self._decoder = decoder("", model, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-10)
+        if not Path(phone_lm).exists():
+            raise UserError(f"{phone_lm}: no such file")
+        self._decoder = decoder(model, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-10)
 
     def recognise(self, wav: np.ndarray, sample_rate: int) -> list[Interval]:
         """The phones of float32 (N,). Raises Unalignable where there is nothing to hear, or nothing is recognised."""
@@ -86,15 +108,46 @@ class PhoneRecogniser:
         return [Interval(symbol(name), begin * _HOP, end * _HOP) for name, begin, end in heard]
 
 
-def decoder(lexicon: str, model: str, **options: Any) -> pocketsphinx.Decoder:
-    for path in (lexicon, model, str(options.get("allphone") or "")):
-        if path and not Path(path).exists():
-            raise UserError(f"{path}: no such file or folder")
-    files = {key: path for key, path in (("dict", lexicon), ("hmm", model)) if path}
+def decoder(model: str, **options: Any) -> pocketsphinx.Decoder:
+    if model and not Path(model).exists():
+        raise UserError(f"{model}: no such folder")
     try:
-        return pocketsphinx.Decoder(**files, **options, loglevel="FATAL")
+        return pocketsphinx.Decoder(**({"hmm": model} if model else {}), **options, loglevel="FATAL")
     except (RuntimeError, ValueError) as e:
-        raise UserError(f"pocketsphinx cannot read {' and '.join(files.values()) or 'its English model'}: {e}") from e
+        files = " with ".join(str(options[key]) for key in ("dict", "allphone") if options.get(key))
+        raise UserError(f"pocketsphinx cannot read {model or 'its English model'} {files}: {e}") from e
+
+
+def read_lexicon(path: str | Path) -> dict[str, str]:
+    """Pronunciations, `word phone phone ...` a line, as CMUdict, Kaldi and the Montreal Forced Aligner have them.
+
+    Words as `i2s.score.text.words` has those of texts, a word's second pronunciation as `word(2)`; phones without
+    stress (AH0 as AH). Comments (;;;) and entries that are no word or several are left out. Raises UserError naming the
+    line of a word without phones.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: cannot be read: {e}; a lexicon is text in UTF-8") from e
+    entries: dict[str, str] = {}
+    known: Counter[str] = Counter()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(";;;"):
+            continue
+        entry, *phones = line.split()
+        if not phones:
+            raise UserError(f"{path}:{number}: {entry}: expected 'word phone phone ...'")
+        spoken = words(re.sub(r"\(\d+\)$", "", entry))
+        if len(spoken) == 1:
+            word = spoken[0]
+            known[word] += 1
+            unstressed = (re.sub(r"^([A-Z]+)[0-2]$", r"\1", phone) for phone in phones)
+            entries[word if known[word] == 1 else f"{word}({known[word]})"] = " ".join(unstressed)
+    if not entries:
+        raise UserError(f"{path}: holds no pronunciation, 'word phone phone ...' a line")
+    return entries
 
 
 def run(decoder: pocketsphinx.Decoder, pcm: bytes) -> None:

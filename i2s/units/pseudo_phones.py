@@ -181,12 +181,13 @@ def fit(loop: PhoneLoop, frames: Sequence[np.ndarray], config: PseudoPhonesConfi
     pieces = [x for long in map(torch.from_numpy, frames) for x in long.split(CHUNK) if len(x) >= config.states]
     total, full = sum(map(len, pieces)), not config.batch_frames
     count = min(len(pieces), -(-total // (config.batch_frames or CHUNK)))
+    chunks = max(1, config.batch_frames // CHUNK)  # of a minibatch
     rng = np.random.default_rng(config.seed)
     elbos: list[float] = []
     with track(None, "phone loop", total=config.epochs * count, unit="batch") as bar:
         for epoch in range(config.epochs):
             parts = np.array_split(rng.permutation(len(pieces)), count)
-            steps = [parts] if full else [[part] for part in parts]
+            steps = [parts] if full else [np.array_split(part, min(len(part), chunks)) for part in parts]
             for step in steps:
                 found = [loop.expect([pieces[i] for i in part]) for part in step]
                 bar.update(len(step))

@@ -16,7 +16,7 @@ from i2s.units.runs import collapse, expand
 def entropy(counts: np.ndarray) -> float:
     """Entropy of the distribution of `counts`, in bits."""
     p = counts[counts > 0] / max(1, counts.sum())
-    return float(-(p * np.log2(p)).sum())
+    return float(np.abs((p * np.log2(p)).sum()))  # (not -0.0)
 
 
 def unit_stats(
