@@ -55,7 +55,7 @@ Learn to describe images in speech with no text in between, and measure it. With
       1 download   2 prepare data   3 speak the captions   4 speech features   5 image features   6 discover units
       7 train image-to-unit   8 train unit-to-speech   9 generate   10 transcribe and score   11 report
   --nj N          jobs side by side (default: cores); cmd.sh says where they run
-  --ngpu N        GPUs for training (default $ngpu)
+  --ngpu N        GPUs for training (default $ngpu: one where there is one, else the CPU)
   --data DIR, --exp DIR, --downloads DIR    where things go (default $data, $exp, $downloads)
   --tag TAG       suffix of the experiment's folders, to keep variants side by side
   --split NAME    the split that stages 9-11 describe and score (default test, with --ablation dev; tune on dev)
