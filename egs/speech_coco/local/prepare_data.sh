@@ -3,7 +3,8 @@
 set -euo pipefail
 if [ $# -lt 2 ] || [ "$1" = --help ]; then
   echo "Usage: local/prepare_data.sh [options] DOWNLOADS DATA
-The environment variable coco_dir may name a folder of MSCOCO's photos, subsets the default of --subsets. The options are those of local/prepare.py:" >&2
+The environment variable coco_dir may name a folder of MSCOCO's photos, subsets the default of --subsets. The options
+are those of local/prepare.py:" >&2
   python local/prepare.py --help >&2
   exit 2
 fi
