@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by egs/*/run.sh with the recipe's own options, paths in the array `own`, others in `own_values` (which need not
-# be set): takes those out of "$@", exports each (--some-dir in some_dir; paths are made absolute), leaves the other
+# Sourced by egs/*/run.sh with the recipe's own options, paths in the array `own`, others in `own_values` (may be
+# unset): takes those out of "$@", exports each (--some-dir in some_dir; paths are made absolute), leaves the other
 # options in the array `rest`, and goes to the recipe's folder. `--help` prints help_message, then the help of the main
 # run.sh. What was typed is kept in recipe_command.
 _recipe=$(cd "$(dirname "$0")" && pwd)
