@@ -55,7 +55,7 @@ Learn to describe images in speech with no text in between, and measure it. With
       1 download   2 prepare data   3 speak the captions   4 speech features   5 image features   6 discover units
       7 train image-to-unit   8 train unit-to-speech   9 generate   10 transcribe and score   11 report
   --nj N          jobs side by side (default: cores); cmd.sh says where they run
-  --ngpu N        GPUs for training (default $ngpu)
+  --ngpu N        GPUs for training (default $ngpu: one where there is one, else the CPU)
   --data DIR, --exp DIR, --downloads DIR    where things go (default $data, $exp, $downloads)
   --tag TAG       suffix of the experiment's folders, to keep variants side by side
   --split NAME    the split that stages 9-11 describe and score (default test, with --ablation dev; tune on dev)
@@ -91,6 +91,27 @@ if [ $# -ne 0 ]; then
   echo "$0: error: unexpected argument: $1; see $0 --help" >&2
   exit 2
 fi
+if [ "$stage" -lt 1 ] || [ "$stage" -gt "$stop_stage" ] || [ "$stop_stage" -gt 11 ]; then
+  echo "$0: error: stages $stage to $stop_stage: there are 1 to 11; see $0 --help" >&2
+  exit 2
+fi
+case $split in
+  '' | train | dev | test) ;;
+  *)
+    echo "$0: error: --split $split: train, dev or test" >&2
+    exit 2
+    ;;
+esac
+conf() { # a recipe's own file comes before the project's
+  if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
+}
+for name in unit i2u u2s sas; do # asked for now: the stage that reads it may come hours later
+  file=${name}_config
+  if [ -n "${!file}" ] && [ ! -f "$(conf "${!file}")" ]; then
+    echo "$0: error: --$name-config ${!file}: no such file" >&2
+    exit 2
+  fi
+done
 python -m i2s.bin.check_parts --system "$system" --tts "$tts" --asr "$asr" --image-feats "$image_feats" \
   --units "$units" --i2u "$i2u" --u2s "$u2s" --vocoder "$vocoder"
 [ -z "$second_asr" ] || python -m i2s.bin.check_parts --asr "$second_asr"
@@ -104,9 +125,6 @@ case $units in
   *) num_units=${num_units:-200} ;;
 esac
 
-conf() { # a recipe's own file comes before the project's
-  if [ -f "$1" ]; then echo "$1"; else echo "$root/$1"; fi
-}
 default_conf() { # NAME: its configuration of the wanted size, or the only one
   local small=conf/$1_small.yaml
   if [ "$size" = small ] && [ -f "$(conf "$small")" ]; then echo "$small"; else echo "conf/$1.yaml"; fi

@@ -13,7 +13,7 @@ tensorboard/,train.log,manifest.json}. A run that was stopped goes on from its l
   --i2u NAME                   transformer, sat or xnmt (default $i2u)
   --config FILE                yaml with the model's options (default conf/i2u_NAME.yaml)
   --overrides 'key=value ...'  in place of single options of the file
-  --ngpu N                     GPUs (default $ngpu: train on the CPU)
+  --ngpu N                     GPUs (default $ngpu: one where there is one, else the CPU)
   --cmd CMD                    where the job runs (default \$gpu_cmd of cmd.sh with GPUs, else \$cpu_cmd)"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
@@ -28,7 +28,7 @@ data=$1 units=$2 model=$3
 config=${config:-$root/conf/i2u_$i2u.yaml}
 if [ "$ngpu" -gt 0 ]; then
   : "${cmd:=$gpu_cmd --gpu $ngpu}"
-  overrides="devices=$ngpu $overrides"
+  overrides="accelerator=gpu devices=$ngpu $overrides"
 fi
 
 stamp_set "$model/.done" "i2u=$i2u $overrides" "$config" "$units/manifest.json" \

@@ -11,7 +11,7 @@ image_feats.scp} and image_regions.scp where there are regions. No text is read.
 checkpoints/,tensorboard/,train.log,manifest.json}. A run that was stopped goes on from its last epoch.
   --config FILE                yaml with the model's options (default conf/sas.yaml)
   --overrides 'key=value ...'  in place of single options of the file
-  --ngpu N                     GPUs (default $ngpu: train on the CPU)
+  --ngpu N                     GPUs (default $ngpu: one where there is one, else the CPU)
   --cmd CMD                    where the job runs (default \$gpu_cmd of cmd.sh with GPUs, else \$cpu_cmd)"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
@@ -26,7 +26,7 @@ data=$1 model=$2
 config=${config:-$root/conf/sas.yaml}
 if [ "$ngpu" -gt 0 ]; then
   : "${cmd:=$gpu_cmd --gpu $ngpu}"
-  overrides="devices=$ngpu $overrides"
+  overrides="accelerator=gpu devices=$ngpu $overrides"
 fi
 
 inputs=("$config" "$data"/{train,dev}/{utt2image,feats.scp,features.json,image_feats.scp,image_feats.json})

@@ -14,7 +14,7 @@ tensorboard, and begins anew when stopped.
   --u2s NAME                   fast, tacotron2 or clustergen (default $u2s)
   --config FILE                yaml with the model's options (default conf/u2s_NAME.yaml)
   --overrides 'key=value ...'  in place of single options of the file
-  --ngpu N                     GPUs (default $ngpu: train on the CPU)
+  --ngpu N                     GPUs (default $ngpu: one where there is one, else the CPU)
   --cmd CMD                    where the job runs (default \$gpu_cmd of cmd.sh with GPUs, else \$cpu_cmd)"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
@@ -31,7 +31,7 @@ if [ "$u2s" = clustergen ]; then
   wavs=("$data"/{train,dev}/wav.scp)
 elif [ "$ngpu" -gt 0 ]; then
   : "${cmd:=$gpu_cmd --gpu $ngpu}"
-  overrides="devices=$ngpu $overrides"
+  overrides="accelerator=gpu devices=$ngpu $overrides"
 fi
 
 stamp_set "$model/.done" "u2s=$u2s $overrides" "$config" "$units/manifest.json" \

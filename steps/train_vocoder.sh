@@ -12,7 +12,7 @@ A run that was stopped goes on from its last epoch. To speak with it: --vocoder 
   --config FILE                yaml with the model's options (default conf/vocoder_wavenet.yaml, which wants a GPU;
                                conf/vocoder_wavenet_small.yaml does not)
   --overrides 'key=value ...'  in place of single options of the file
-  --ngpu N                     GPUs (default $ngpu: train on the CPU)
+  --ngpu N                     GPUs (default $ngpu: one where there is one, else the CPU)
   --cmd CMD                    where the job runs (default \$gpu_cmd of cmd.sh with GPUs, else \$cpu_cmd)"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
@@ -27,7 +27,7 @@ data=$1 model=$2
 config=${config:-$root/conf/vocoder_wavenet.yaml}
 if [ "$ngpu" -gt 0 ]; then
   : "${cmd:=$gpu_cmd --gpu $ngpu}"
-  overrides="devices=$ngpu $overrides"
+  overrides="accelerator=gpu devices=$ngpu $overrides"
 fi
 
 stamp_set "$model/.done" "wavenet $overrides" "$config" "$data"/{train,dev}/{wav.scp,feats.scp,features.json}

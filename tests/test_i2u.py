@@ -522,5 +522,6 @@ def test_step_runs_and_is_skipped_when_done(corpus):
     assert sorted(p.name for p in (corpus / "m").iterdir()) == [
         ".done", "bpe.model", "checkpoints", "config.yaml", "manifest.json", "tensorboard", "train.log"
     ]  # fmt: skip
-    wrong = subprocess.run([command[0], "--i2u", "lstm", *command[-3:]], cwd=ROOT, capture_output=True, text=True)
-    assert wrong.returncode != 0 and "Traceback" not in wrong.stderr
+    for options, message in ((("--i2u", "lstm"), "lstm"), (("--ngpu", "99"), "--ngpu 99: CUDA finds ")):
+        wrong = subprocess.run([command[0], *options, *command[-3:]], cwd=ROOT, capture_output=True, text=True)
+        assert wrong.returncode != 0 and message in wrong.stderr and "Traceback" not in wrong.stderr, wrong.stderr

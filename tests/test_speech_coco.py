@@ -195,7 +195,7 @@ def test_times_of_words_and_phones(corpus, recipe, speech):
         assert rows == sorted(rows, key=lambda row: (row[0], float(row[2]))) and all(row[1] == "1" for row in rows)
         return [(float(begin), float(length), symbol) for key, _, begin, length, symbol in rows if key == utterance]
 
-    words = spans("ctm", "Jenny-000021-000212")
+    words = spans("words.ctm", "Jenny-000021-000212")
     assert [word for _, _, word in words] == ["Two", "birds", "um", "on", "a", "fence"]  # the comma takes no time
     assert words[1][:2] == pytest.approx((0.1 + 3 * step, 5 * step), abs=1e-3)
     phones = spans("phones.ctm", "Jenny-000021-000212")
@@ -401,6 +401,19 @@ def test_damaged_databases(recipe, own, change, message):
 
 def test_recipe_options():
     check_options("speech_coco", "--coco-dir")
+
+
+def test_half_the_download_is_enough(corpus, tmp_path):
+    """`--subsets` of the recipe reaches download and preparation: the other archive is not asked for."""
+    recipe = copy_recipe("speech_coco", tmp_path)
+    shutil.copytree(corpus / "archives", tmp_path / "half")
+    (tmp_path / "half" / "val2014.tar.gz").unlink()
+    folders = ["--speech-coco-dir", tmp_path / "half", "--coco-dir", corpus / "coco"]
+    options = ["--subsets", "train2014", "--prepare-args", " ".join(FEW), "--stop-stage", "2"]
+    run(recipe / "run.sh", *folders, *options, I2S_VENV="none")
+    images = [image for s in ("train", "dev", "test") for image in read_table(recipe / "data" / s / "images.scp")]
+    assert sorted(images) == [f"COCO_train2014_{i:012d}" for i in (11, 12, 13, 14)]
+    assert [p.name for p in (recipe / "downloads").iterdir()] == ["train2014"]
 
 
 @pytest.mark.recipe

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Sourced by egs/*/run.sh with the recipe's own options, all of them paths, in the array `own`: takes those out of
-# "$@", exports each as an absolute path (--some-dir in some_dir), leaves the other options in the array `rest`, and
-# goes to the recipe's folder. `--help` prints help_message, then the help of the main run.sh. What was typed is kept in
-# recipe_command.
+# Sourced by egs/*/run.sh with the recipe's own options, paths in the array `own`, others in `own_values` (may be
+# unset): takes those out of "$@", exports each (--some-dir in some_dir; paths are made absolute), leaves the other
+# options in the array `rest`, and goes to the recipe's folder. `--help` prints help_message, then the help of the main
+# run.sh. What was typed is kept in recipe_command.
 _recipe=$(cd "$(dirname "$0")" && pwd)
 recipe_command=$(printf "%q " "egs/$(basename "$_recipe")/run.sh" "$@")
 export recipe_command
@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
     exec "$_recipe/../../run.sh" --help
   fi
   # shellcheck disable=SC2154 # own is set by the recipe
-  case ${1:+" ${own[*]} "} in # (an empty value is not an option's name)
+  case ${1:+" ${own[*]} ${own_values[*]-} "} in # (an empty value is not an option's name)
     *" ${1%%=*} "*)
       _name=${1%%=*} _value=${1#*=}
       if [[ $1 != *=* ]]; then
@@ -24,14 +24,17 @@ while [ $# -gt 0 ]; do
         _value=$2
         shift
       fi
-      # A path counts from where the user is, or else from the recipe.
-      [ -e "$_value" ] || _value=$(cd "$_recipe" && realpath -m -- "$_value")
-      if [ ! -e "$_value" ]; then
-        echo "$0: error: $_name $_value: no such file or folder" >&2
-        exit 2
+      if [[ " ${own[*]} " = *" $_name "* ]]; then
+        # A path counts from where the user is, or else from the recipe.
+        [ -e "$_value" ] || _value=$(cd "$_recipe" && realpath -m -- "$_value")
+        if [ ! -e "$_value" ]; then
+          echo "$0: error: $_name $_value: no such file or folder" >&2
+          exit 2
+        fi
+        _value=$(realpath -- "$_value")
       fi
       _name=${_name#--}
-      declare -x "${_name//-/_}=$(realpath -- "$_value")"
+      declare -x "${_name//-/_}=$_value"
       ;;
     *) rest+=("$1") ;;
   esac

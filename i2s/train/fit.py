@@ -39,6 +39,7 @@ class TrainConfig:
     precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 (mixed with 32) where it is the faster
     accumulate: int = 1  # batches added up to one optimiser step
     workers: int = 0  # data loading processes
+    accelerator: Literal["auto", "gpu"] = "auto"  # auto: GPUs where there are any, else the CPU
     devices: int = 1  # GPUs a node (or processes, without a GPU)
     nodes: int = 1
 
@@ -95,9 +96,13 @@ def fit(module: Module, train: DataLoader, dev: DataLoader, folder: str | Path) 
     best `dev/score`; its path is returned. TensorBoard events go to `folder/tensorboard`.
 
     Seed before building `module`, so that its initial weights depend on the seed alone.
-    Raises UserError when training diverges (the score is not finite), or a checkpoint cannot be read.
+    Raises UserError when training diverges (the score is not finite), a checkpoint cannot be read, or `config` asks for
+    more GPUs than there are.
     """
     config = module.config
+    gpus = torch.cuda.device_count()
+    if config.accelerator == "gpu" and gpus < config.devices:
+        raise UserError(f"--ngpu {config.devices}: CUDA finds {gpus} GPUs here; --ngpu 0 takes one or the CPU")
     folder = Path(folder)
     quieten_lightning()
     device = "cuda" if torch.cuda.is_available() else "cpu"  # as Lightning chooses
@@ -109,8 +114,9 @@ def fit(module: Module, train: DataLoader, dev: DataLoader, folder: str | Path) 
     trainer = lightning.Trainer(
         default_root_dir=folder, max_epochs=config.epochs,
         precision="bf16-mixed" if mixed else "32-true",
-        gradient_clip_val=config.grad_clip or None, accumulate_grad_batches=config.accumulate, devices=config.devices,
-        num_nodes=config.nodes, logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        gradient_clip_val=config.grad_clip or None, accumulate_grad_batches=config.accumulate,
+        accelerator=config.accelerator, devices=config.devices, num_nodes=config.nodes,
+        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         callbacks=[seeds, LearningRateMonitor("step"), Progress(), checkpoints], plugins=[AtomicCheckpointIO()],
         num_sanity_val_steps=0, log_every_n_steps=10, use_distributed_sampler=False, enable_model_summary=False,
         enable_progress_bar=False, enable_checkpointing=True,

@@ -5,8 +5,8 @@ chooses: of train2014 for train and dev, of val2014 for test, those that the voi
 what was spoken, fillers such as "um" and all.
 
 Photos are read from --coco-dir, or fetched one by one into DOWNLOADS/photos. The recordings, 16 kHz, become DATA/wavs.
-Beside Kaldi's tables stand `ctm` (words) and `phones.ctm`, a line `utterance 1 begin duration symbol` each, in seconds:
-the times with which the voices spoke; pauses are phones SIL.
+Beside Kaldi's tables stand `words.ctm` and `phones.ctm`, a line `utterance 1 begin duration symbol` each, in
+seconds: the times with which the voices spoke; pauses are phones SIL.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def read_captions(chosen: list[Utterance]) -> tuple[dict[Utterance, Caption], li
             bad.append(str(e))
     silent = sum(not caption.phones for caption in captions.values())
     if silent:
-        log.warning("%d captions have no timecode: they are in neither ctm nor phones.ctm", silent)
+        log.warning("%d captions have no timecode: they are in neither words.ctm nor phones.ctm", silent)
     return captions, bad
 
 
@@ -266,7 +266,7 @@ def write_split(data: Path, members: dict[Utterance, Caption], photos: dict[str,
         text={u.id: caption.text for u, caption in members.items()},
         wavs={u.id: str(wavs[u.source]) for u in members},
     )
-    write_ctm(data / "ctm", {u.id: caption.words for u, caption in members.items()})
+    write_ctm(data / "words.ctm", {u.id: caption.words for u, caption in members.items()})
     write_ctm(data / "phones.ctm", {u.id: caption.phones for u, caption in members.items()})
 
 

@@ -3,13 +3,14 @@
 set -euo pipefail
 if [ $# -lt 2 ] || [ "$1" = --help ]; then
   echo "Usage: local/prepare_data.sh [options] DOWNLOADS DATA
-The environment variable coco_dir may name a folder of MSCOCO's photos. The options are those of local/prepare.py:" >&2
+The environment variable coco_dir may name a folder of MSCOCO's photos, subsets the default of --subsets. The options
+are those of local/prepare.py:" >&2
   python local/prepare.py --help >&2
   exit 2
 fi
 . "$I2S_ROOT/utils/stamp.sh"
 coco_dir=${coco_dir:-}
-options=("${@:1:$#-2}") downloads=${*: -2:1} data=${*: -1}
+options=(${subsets:+--subsets "$subsets"} "${@:1:$#-2}") downloads=${*: -2:1} data=${*: -1}
 
 # Of half a million files only the folders are looked at: their times change when a file comes or goes.
 sources=$({ find -L "$downloads"/{train,val}2014 -maxdepth 3 \( -type d -o -name '*.sqlite3' -o -name .unpacked \) \
