@@ -150,8 +150,8 @@ fi
 running=''
 note_stage() { # the stage that has ended, for utils/results.sh
   if [ -n "$running" ]; then
-    printf '%s\t%s\t%s\t%s\t%s\t%s\n' \
-      "$(date +%FT%T)" "$commit" "$running" "$((SECONDS - began))" "$system_dir" "$command" >>"$exp/stages.tsv"
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date +%FT%T)" "$commit" "$running" "$((SECONDS - began))" \
+      "$system_dir" "$unit_dir" "$command" >>"$exp/stages.tsv"
     running=''
   fi
 }

@@ -37,7 +37,7 @@ if [ ! -f "$system/$split/results.json" ]; then
   echo "$tag" >>"$EXP/worked"
   cp "$EXP/made_up.json" "$system/$split/results.json"
 fi
-printf 'now\\tc0ffee\\t10\\t1\\t%s\\t%s\\n' "$system" "$recipe_command" >>"$EXP/stages.tsv"
+printf 'now\\tc0ffee\\t10\\t1\\t%s\\tunits\\t%s\\n' "$system" "$recipe_command" >>"$EXP/stages.tsv"
 """
 
 
@@ -228,7 +228,7 @@ def test_a_row_that_fails_is_named_and_the_others_go_on(recipe, tmp_path):
     assert "too slow" in done.stderr and "too slow" in log.read_text()
     assert (tmp_path / "calls").read_text() == "row _quick at 9\nrow _slow at 0\nrow _usual at 5\n"
     assert kinds(tmp_path) == ["system", "failed", "system"]
-    commands = [line.split("\t")[5] for line in (tmp_path / "stages.tsv").read_text().splitlines()]
+    commands = [line.split("\t")[6] for line in (tmp_path / "stages.tsv").read_text().splitlines()]
     text = (tmp_path / "out" / "dev.md").read_text()
     assert "Command: `./run.sh --speed 5`  \nCommit: c0ffee  \nConfigurations: " in text and "| minutes |" in text
     assert commands[0] == "./run.sh --speed 5 --ablation '' --split dev --tag _quick --speed 9"

@@ -364,10 +364,12 @@ def test_results_of_a_run_are_written(scored: Path, monkeypatch: pytest.MonkeyPa
     (scored / "exp/i2u/config.yaml").write_text("layers: 2\n")
     assert write_results.config_hash(split.parent) != first
     lines = [
-        "2026-01-01T10:00:00\tabc123\t2\t70\texp/other\t./run.sh --stage 2 ",
-        "2026-01-01T10:10:00\tabc123\t7\t999\texp/other\t./run.sh ",
-        "2026-01-01T10:20:00\tabc123\t7\t126\texp/sys\t./run.sh --tag x ",
-        "2026-01-01T10:30:00\tdef456\t7\t1\texp/sys\t./run.sh --tag x ",
+        "2026-01-01T10:00:00\tabc123\t2\t70\texp/other\texp/units_b\t./run.sh --stage 2 ",
+        "2026-01-01T10:05:00\tabc123\t6\t30\texp/first\texp/units_a\t./run.sh --stage 6 ",
+        "2026-01-01T10:06:00\tabc123\t6\t300\texp/other\texp/units_b\t./run.sh --units other ",
+        "2026-01-01T10:10:00\tabc123\t7\t999\texp/other\texp/units_b\t./run.sh ",
+        "2026-01-01T10:20:00\tabc123\t7\t126\texp/sys\texp/units_a\t./run.sh --tag x ",
+        "2026-01-01T10:30:00\tdef456\t7\t1\texp/sys\texp/units_a\t./run.sh --tag x ",
     ]
     (scored / "exp/stages.tsv").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(sys, "argv", ["write_results", "--title", "mine", str(split), str(scored / "RESULTS.md")])
@@ -375,10 +377,10 @@ def test_results_of_a_run_are_written(scored: Path, monkeypatch: pytest.MonkeyPa
     text = (scored / "RESULTS.md").read_text()
     assert text.startswith("# Results: mine\n")
     for part in (
-        "Command: `./run.sh --stage 2`, then `./run.sh --tag x`",
+        "Command: `./run.sh --stage 2`, then `./run.sh --stage 6`, then `./run.sh --tag x`",
         "Commit: abc123",
-        "| stage | 2 | 7 | all |",
-        "| seconds | 70 | 126 | 196 |",
+        "| stage | 2 | 6 | 7 | all |",
+        "| seconds | 70 | 30 | 126 | 226 |",
         "cores",
     ):
         assert part in text

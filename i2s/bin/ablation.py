@@ -104,7 +104,7 @@ def system_of(stages: Path, command: str) -> Path:
     """The folder of the system that `command` made, by what run.sh noted last; one that is not there if nothing is."""
     lines = stages.read_text(encoding="utf-8").splitlines() if stages.is_file() else []
     fields = [line.split("\t") for line in lines]
-    return next((Path(f[4]) for f in reversed(fields) if len(f) == 6 and f[5].strip() == command), Path("none"))
+    return next((Path(f[4]) for f in reversed(fields) if len(f) == 7 and f[6].strip() == command), Path("none"))
 
 
 if __name__ == "__main__":

@@ -12,25 +12,29 @@ from pathlib import Path
 from i2s.errors import UserError
 from i2s.modeldir import load_manifest
 
-SHARED = 6  # the stages up to this one serve all systems of an exp folder
+SHARED, UNITS = 5, 6  # the stages up to SHARED serve all systems of an exp folder, UNITS all of the same units
 
 
 def read_stages(path: Path, system: str, shared: int = SHARED) -> list[tuple[int, int, str, str]]:
     """(stage, seconds, commit, command) of each stage of `system`, its longest run, in the order of the stages.
 
-    Up to the stage `shared`, what other systems noted counts, too. Raises UserError where run.sh noted none.
+    Up to the stage `shared`, what other systems noted counts, too, and of the stage UNITS what those of the same units
+    did. Raises UserError where run.sh noted none.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; run.sh writes it as stages end")
-    longest: dict[int, tuple[int, int, str, str]] = {}
+    rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            _, commit, stage, seconds, folder, command = line.split("\t")
-            found = (int(stage), int(seconds), commit, command.strip())
+            _, commit, stage, seconds, folder, units, command = line.split("\t")
+            rows.append(((int(stage), int(seconds), commit, command.strip()), Path(folder).name == system, units))
         except ValueError as e:
             raise UserError(f"{path}:{number}: not a line of run.sh") from e
-        mine = found[0] <= shared or Path(folder).name == system
-        if mine and (found[0] not in longest or found[1] >= longest[found[0]][1]):
+    same_units = {units for _, own, units in rows if own}
+    longest: dict[int, tuple[int, int, str, str]] = {}
+    for found, own, units in rows:
+        counts = own or found[0] <= shared or (found[0] == UNITS and units in same_units)
+        if counts and (found[0] not in longest or found[1] >= longest[found[0]][1]):
             longest[found[0]] = found
     if not longest:
         raise UserError(f"{path}: has no stage of {system}; run it first")
