@@ -486,6 +486,19 @@ def test_without_java_meteor_is_left_out_with_one_line(
     assert "METEOR left out" in Path("exp/sys/test/results.md").read_text()
 
 
+@needs_java
+def test_scored_again_once_java_is_found_or_the_search_has_told_more(run_folder: Path) -> None:
+    Path("sitecustomize.py").write_text("import i2s.score.java\ni2s.score.java.find_java = lambda: None\n")
+    hidden = {"PYTHONPATH": str(run_folder)}
+    assert "METEOR left out" in step(**hidden).stdout and "up to date" in step(**hidden).stderr
+    done = step()
+    assert "up to date" not in done.stderr and "METEOR left out" not in done.stdout and "METEOR" in done.stdout
+    Path("exp/sys/test/search.json").write_text('{"images": {}}')
+    done = step()
+    assert done.returncode == 0 and "up to date" not in done.stderr
+    assert "up to date" in step().stderr
+
+
 def test_without_text_there_are_unit_scores_only(run_folder: Path) -> None:
     for text in Path("data").glob("*/text"):
         text.unlink()
