@@ -144,7 +144,7 @@ def load_statistics(path: Path) -> tuple[list[str], dict[str, Measure]]:
         with np.load(path, allow_pickle=False) as arrays:
             images = [str(image) for image in arrays["images"]]
             return images, {k: Measure(arrays[k], _combine(k)) for k in arrays.files if k != "images"}
-    except (ValueError, OSError, KeyError) as e:
+    except Exception as e:  # (numpy raises whatever a damaged file leads to)
         raise UserError(f"{path}: cannot be read ({e}); score this system again") from e
 
 
