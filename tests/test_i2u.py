@@ -479,6 +479,16 @@ def test_training_sees_images_in_all_their_views(corpus, size):
         Captions(data, units, 8, None, size, augment=True)
 
 
+@pytest.mark.parametrize("size, read", [(960, []), (959, ["dev"]), (767, ["train"])])
+def test_memory_for_features_is_given_once(corpus, monkeypatch, caplog, size, read):
+    """Those of train take 768 bytes here, those of dev 192."""
+    caplog.set_level("INFO")
+    train(corpus, monkeypatch, "epochs=1", f"cache_gb={size * 1e-9}")
+    assert [
+        s for s in ("train", "dev") if f"data/{s}/image_feats.scp: too large for what is left" in caplog.text
+    ] == read
+
+
 def test_mistakes_are_named(corpus, monkeypatch):
     with pytest.raises(UserError, match="unknown key 'd_modell'; did you mean d_model"):
         train(corpus, monkeypatch, "d_modell=3")
