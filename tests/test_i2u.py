@@ -391,6 +391,22 @@ def test_descriptions_that_were_cut_off_are_told(corpus, monkeypatch, caplog):
         assert ("4 of 4 descriptions have no end but were cut off, the first is of i00" in caplog.text) == told
 
 
+def test_images_are_described_in_batches_of_the_search(corpus, monkeypatch):
+    model = train(corpus, monkeypatch, "epochs=1")
+    save_manifest(corpus / "u2s", {"kind": "u2s", "units": load_manifest(model, "i2u")["units"]})
+    folders = [corpus / part for part in ("data/train", "m", "u2s", "system", "out")]
+    monkeypatch.setattr(sys, "argv", ["generate", "--search", "batch_size=7", "--", *map(str, folders)])
+    sizes, describe = [], ImageToUnits.generate
+
+    def counted(self, features, config):
+        sizes.append(len(features))
+        return describe(self, features, config)
+
+    monkeypatch.setattr(ImageToUnits, "generate", counted)
+    generate.main()
+    assert sizes == [7, 7, 2]
+
+
 def test_attention_of_pieces_and_runs(corpus, monkeypatch):
     """A piece's attention is repeated over its units; equal units side by side become one, its attention their mean."""
     model = ImageToUnits(train(corpus, monkeypatch, "epochs=1"))

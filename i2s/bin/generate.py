@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--batch-size", type=int, default=32, metavar="N", help="images decoded together")
     options.add_argument("--search", nargs="*", default=[], metavar="KEY=VALUE", help="keys of SearchConfig")
     options.add_argument("--samples", type=int, default=0, metavar="N", help="of each image, besides (default 0)")
     options.add_argument("--vocoder", default="griffinlim", help="'': none, of a model that makes waveforms itself")
@@ -61,7 +60,7 @@ def main() -> None:
     sampling = replace(search, mode="sample", beam=max(1, args.samples))
     scores: dict[str, dict[str, object]] = {}
     with write_ark(args.out / "attention.ark", args.out / "attention.scp") as write:
-        for batch in batches(names, args.batch_size, "image to units"):
+        for batch in batches(names, search.batch_size, "image to units"):
             features = [images[n] for n in batch]
             for name, best in zip(batch, model.generate(features, search), strict=True):
                 units[name] = best[0].units
