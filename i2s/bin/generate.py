@@ -21,7 +21,7 @@ from i2s.corpus.tables import write_int_table
 from i2s.errors import UserError
 from i2s.features.manifest import check_image_feats
 from i2s.files import write_text
-from i2s.i2u.search import SearchConfig
+from i2s.i2u.search import SearchConfig, best
 from i2s.modeldir import load_manifest
 from i2s.progress import batches
 from i2s.system import save_system
@@ -62,10 +62,11 @@ def main() -> None:
     with write_ark(args.out / "attention.ark", args.out / "attention.scp") as write:
         for batch in batches(names, search.batch_size, "image to units"):
             features = [images[n] for n in batch]
-            for name, best in zip(batch, model.generate(features, search), strict=True):
-                units[name] = best[0].units
-                scores[name] = {"score": best[0].score, "finished": best[0].finished}
-                write(name, np.asarray(best[0].attention))
+            for name, found in zip(batch, model.generate(features, search), strict=True):
+                said = best(found)
+                units[name] = said.units
+                scores[name] = {"score": said.score, "finished": said.finished}
+                write(name, np.asarray(said.attention))
             if samples:
                 for name, drawn in zip(batch, model.generate(features, sampling), strict=True):
                     for table, hypothesis in zip(samples, drawn, strict=True):
