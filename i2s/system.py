@@ -15,7 +15,7 @@ from i2s import i2u, sas, u2s, vocoder
 from i2s.config import from_dict
 from i2s.features.image import ImageFeatures, load_extractor
 from i2s.features.speech import SpeechFeatureConfig
-from i2s.i2u.search import SearchConfig
+from i2s.i2u.search import SearchConfig, best
 from i2s.modeldir import check_same, load_manifest, save_manifest
 from i2s.parts import SYSTEMS
 from i2s.u2s.base import Speech
@@ -89,7 +89,7 @@ class ByUnits:
         self.search = from_dict(SearchConfig, manifest["search"], str(system / "manifest.json"))
 
     def __call__(self, images: Sequence[ImageFeatures]) -> list[Speech]:
-        hypotheses = [best[0] for best in self.i2u.generate([image.vectors for image in images], self.search)]
+        hypotheses = [best(found) for found in self.i2u.generate([image.vectors for image in images], self.search)]
         speech = self.u2s.synthesise([h.units for h in hypotheses])
         return [replace(s, stopped=h.finished and s.stopped) for h, s in zip(hypotheses, speech, strict=True)]
 

@@ -38,8 +38,8 @@ if [ $# -ne 2 ]; then
 fi
 data=$1 system=$2
 
-inputs=("$data/utt2image")
-candidates=("$system"/{units,reencoded_units,speech,failures} "$system"/samples/*
+inputs=("$data/utt2image") java=
+candidates=("$system"/{units,search.json,reencoded_units,speech,failures} "$system"/samples/*
   "$ceilings"/{voice,resynth}/{reencoded_units,speech}
   "$unit_dir"/{"$(basename "$data")","$(basename "$train_data")","$(basename "$dev_data")"}/units
   "$unit_dir/$(basename "$data")/failures")
@@ -50,6 +50,8 @@ if [ -f "$data/text" ]; then
     candidates+=("$system/transcripts/$name.parts/.done" "$system"/{,noise/}transcripts/"$name"
       "$ceilings"/{voice,resynth,constant}/transcripts/"$name")
   done
+  # Once Java is found, what was scored without METEOR is scored again.
+  [ "$meteor" = false ] || java=$(python -c 'from i2s.score.java import find_java; print(find_java() is not None)')
 fi
 for file in "${candidates[@]}"; do
   if [ -f "$file" ]; then inputs+=("$file"); fi
@@ -57,7 +59,7 @@ done
 arguments=(--asr "$asr" --meteor "$meteor" --spice "$spice" --tokens "$tokens" ${second_asr:+--second-asr "$second_asr"}
   ${unit_dir:+--unit-dir "$unit_dir"} ${train_data:+--train-data "$train_data"} ${dev_data:+--dev-data "$dev_data"}
   ${ceilings:+--ceilings "$ceilings"} ${cider_df:+--cider-df "$cider_df"})
-stamp_set "$system/.scored" "${arguments[*]}" "${inputs[@]}"
+stamp_set "$system/.scored" "${arguments[*]}${java:+ java=$java}" "${inputs[@]}"
 if ! stamp_holds "$system"/{results.json,results.md,per_image.json,statistics.npz}; then
   stamp_begin || true
   python -m i2s.bin.score "${arguments[@]}" ${meteor_cache:+--meteor-cache "$meteor_cache"} "$data" "$system"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,27 @@ def run(*command: str | Path, cwd: Path = ROOT, check: bool = True, **env: str) 
     if check and done.returncode:
         raise AssertionError(f"{command} ended with status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def alive(marker: str) -> bool:
+    """Whether a process with this word in its command line is running."""
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in cmdline.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether the condition comes true in so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

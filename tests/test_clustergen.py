@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyworld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesRegressor
@@ -27,6 +29,7 @@ from i2s.features.speech import SpeechFeatureConfig, log_mel
 from i2s.features.world import World
 from i2s.modeldir import save_manifest
 from i2s.u2s.clustergen import Clustergen, ClustergenConfig, frame_contexts, unit_contexts
+from i2s.u2s.data import UnitSpeech
 from i2s.u2s.forest import Forest
 from i2s.u2s.mlpg import generate, with_deltas
 
@@ -245,6 +248,38 @@ def dev_rows(corpus: tuple[Path, Path]) -> tuple[list[list[int]], list[list[int]
     rows, runs = (read_int_table(units / "dev" / table) for table in ("units", "unit_durations"))
     wavs = {name: read_wav(path)[0] for name, path in read_table(data / "dev/wav.scp").items()}
     return list(rows.values()), [runs[name] for name in rows], [wavs[name] for name in rows]
+
+
+def test_what_training_tells_of_dev_is_true(
+    corpus: tuple[Path, Path], model: Clustergen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Generated speech whose errors are known: a ripple of the log power spectrum, F0 5 % off, voicing, durations."""
+    _, runs, wavs = dev_rows(corpus)
+    natural = [model.world.analyse(wav) for wav in wavs]
+    order, loud = model.config.order, np.concatenate(natural)[:, 0].mean()
+    hertz = np.linspace(0, RATE / 2, model.world.n_fft // 2 + 1)
+    mel = np.log1p(np.maximum(hertz, 40) / 700)  # WORLD's scale begins there
+    ripple = 0.7 * np.cos(5 * np.pi * (mel - mel[0]) / (mel[-1] - mel[0]))
+    coded = pyworld.code_spectral_envelope(np.exp([ripple]), RATE, order)[0]
+    generated, flipped = [], []
+    for frames in natural:
+        ours, flip = frames.copy(), np.arange(len(frames)) % 4 == 0
+        ours[:, :order] += np.where(frames[:, :1] > loud, 1, 10) * coded  # pauses do not count,
+        ours[:, 0] += 0.5  # nor does loudness,
+        ours[:, -2] += np.where((frames[:, -1] > 0.5) & ~flip, 0.05, 1)  # nor F0 but where both are voiced
+        ours[:, -1] = np.where(flip, 1 - frames[:, -1], frames[:, -1])
+        generated.append(ours)
+        flipped.append(flip)
+    remaining = iter(generated)
+    monkeypatch.setattr(model, "parameters", lambda *_: next(remaining))
+    monkeypatch.setattr(model, "durations", lambda _: [np.array(row) + 1.5 for row in runs])
+    caplog.set_level("INFO")
+    data, units = corpus
+    model.measure(UnitSpeech(data / "dev", units / "dev", SIZE, FEATURES.n_mels))
+    told = [float(number) for number in re.findall(r"(\d+\.\d+) ", caplog.messages[-1])]
+    root_mean_square = 10 / np.log(10) * np.sqrt(0.7**2 / 2)  # dB
+    np.testing.assert_allclose(told, [root_mean_square, 5.0, 100 * np.concatenate(flipped).mean(), 1.5], atol=0.05)
+    assert told[0] == pytest.approx(root_mean_square, abs=0.01)
 
 
 def test_it_speaks_like_the_voice(corpus: tuple[Path, Path], model: Clustergen) -> None:

@@ -19,14 +19,14 @@ from i2s import i2u
 from i2s.archive import Matrices, write_ark
 from i2s.bin import generate, train_i2u
 from i2s.config import load_config
-from i2s.corpus.tables import write_int_table, write_table
+from i2s.corpus.tables import read_int_table, write_int_table, write_table
 from i2s.errors import UserError
 from i2s.files import sha256
 from i2s.i2u.base import Batch, Grid, ImageToUnitModel
 from i2s.i2u.data import Captions, pad_features
 from i2s.i2u.inference import ImageToUnits
 from i2s.i2u.sat import SatConfig, ShowAttendTell
-from i2s.i2u.search import Found, SearchConfig, search
+from i2s.i2u.search import Found, SearchConfig, best, search
 from i2s.i2u.transformer import TransformerConfig, TransformerModel
 from i2s.i2u.xnmt import Xnmt, XnmtConfig, read
 from i2s.modeldir import load_manifest, save_manifest
@@ -133,7 +133,7 @@ def test_a_wide_beam_finds_what_brute_force_finds(name, options):
 def test_beam_of_one_is_greedy(name):
     model, features = small_model(name, pieces=7), random_features(4)
     found = search(model, features, None, SearchConfig(beam=1, max_length=8, min_length=1))
-    for image, (best,) in zip(features, found, strict=True):
+    for image, (one,) in zip(features, found, strict=True):
         greedy: list[int] = []
         with torch.inference_mode():
             while len(greedy) <= 8:
@@ -143,8 +143,8 @@ def test_beam_of_one_is_greedy(name):
                 if token == model.edge or len(greedy) == 8:
                     break
                 greedy.append(token)
-        assert best.pieces == greedy
-        assert best.finished == (token == model.edge)
+        assert one.pieces == greedy
+        assert one.finished == (token == model.edge)
 
 
 def equal(a: list[Found], b: list[Found]) -> None:
@@ -218,6 +218,18 @@ def test_samples_follow_the_distribution(name, temperature, top_k):
         seen[(f.pieces[0], f.pieces[1] if len(f.pieces) > 1 else model.edge)] += 1
     for outcome, p in expected.items():
         assert abs(seen[outcome] / count - p) <= 4.5 * (p * (1 - p) / count) ** 0.5, (outcome, p)
+
+
+def test_the_first_sample_is_a_draw_like_any_other():
+    """The first of three is neither the likeliest nor the shortest more often than the others."""
+    model, features = small_model("transformer", pieces=6, sharp=2.0), random_features(1).expand(600, -1, -1)
+    found = search(model, features, None, SearchConfig(mode="sample", beam=3, max_length=12))
+    for measure in (lambda f: f.score, lambda f: -len(f.pieces)):
+        values = np.array([[measure(f) for f in drawn] for drawn in found])
+        alone = values[(values == values.max(1, keepdims=True)).sum(1) == 1]  # no two of them share the first place
+        share = np.bincount(alone.argmax(1), minlength=3) / len(alone)
+        np.testing.assert_allclose(share, 1 / 3, atol=0.08)
+    assert all(best(drawn).score == max(f.score for f in drawn) for drawn in found)
 
 
 def test_seed_of_samples():
@@ -360,9 +372,9 @@ def test_learns_and_speaks_from_its_folder(corpus, monkeypatch, name, bpe):
     features = [(0.1 * rng.normal(size=(4, 6))).astype(np.float32) for _ in range(4)]
     for kind in range(4):
         features[kind][kind, kind] += 3
-    best = [h[0] for h in model.generate(features, SearchConfig(beam=3, batch_size=3))]
-    assert [h.units for h in best] == [[0, 4, 5, 0, 4], [1, 6, 5], [2, 4, 6, 7, 2, 3], [3, 7]]
-    for hypothesis in best:
+    said = [h[0] for h in model.generate(features, SearchConfig(beam=3, batch_size=3))]
+    assert [h.units for h in said] == [[0, 4, 5, 0, 4], [1, 6, 5], [2, 4, 6, 7, 2, 3], [3, 7]]
+    for hypothesis in said:
         assert hypothesis.finished and hypothesis.attention.shape == (len(hypothesis.units), 4)
         assert hypothesis.attention.dtype == np.float32
         np.testing.assert_allclose(hypothesis.attention.sum(1), 1, atol=1e-5)
@@ -389,6 +401,40 @@ def test_descriptions_that_were_cut_off_are_told(corpus, monkeypatch, caplog):
         images = json.loads((corpus / "out/search.json").read_text())["images"]
         assert [image["finished"] for image in images.values()] == [not told] * 4
         assert ("4 of 4 descriptions have no end but were cut off, the first is of i00" in caplog.text) == told
+
+
+def test_images_are_described_in_batches_of_the_search(corpus, monkeypatch):
+    model = train(corpus, monkeypatch, "epochs=1")
+    save_manifest(corpus / "u2s", {"kind": "u2s", "units": load_manifest(model, "i2u")["units"]})
+    folders = [corpus / part for part in ("data/train", "m", "u2s", "system", "out")]
+    monkeypatch.setattr(sys, "argv", ["generate", "--search", "batch_size=7", "--", *map(str, folders)])
+    sizes, describe = [], ImageToUnits.generate
+
+    def counted(self, features, config):
+        sizes.append(len(features))
+        return describe(self, features, config)
+
+    monkeypatch.setattr(ImageToUnits, "generate", counted)
+    generate.main()
+    assert sizes == [7, 7, 2]
+
+
+def test_what_is_said_is_the_best_of_samples(corpus, monkeypatch):
+    model = train(corpus, monkeypatch, "epochs=1")
+    save_manifest(corpus / "u2s", {"kind": "u2s", "units": load_manifest(model, "i2u")["units"]})
+    search = ["mode=sample", "beam=6", "max_length=9"]
+    folders = [corpus / part for part in ("data/train", "m", "u2s", "system", "out")]
+    monkeypatch.setattr(sys, "argv", ["generate", "--samples", "6", "--search", *search, "--", *map(str, folders)])
+    generate.main()
+    images = Matrices(corpus / "data/train/image_feats.scp")
+    config = SearchConfig(mode="sample", beam=6, max_length=9)
+    found = dict(zip(images, i2u.load(model).generate(list(images.values()), config), strict=True))
+    units = read_int_table(corpus / "out/units")
+    assert units == {name: best(drawn).units for name, drawn in found.items()}
+    for place in range(6):
+        sample = read_int_table(corpus / f"out/samples/{place + 1}")
+        assert sample == {name: drawn[place].units for name, drawn in found.items()}
+        assert sample != units
 
 
 def test_attention_of_pieces_and_runs(corpus, monkeypatch):
@@ -477,6 +523,16 @@ def test_training_sees_images_in_all_their_views(corpus, size):
             write(name, matrix[:3])
     with pytest.raises(UserError, match=r"image_views.scp: i00: shape \(3, 6\) does not fit"):
         Captions(data, units, 8, None, size, augment=True)
+
+
+@pytest.mark.parametrize("size, read", [(960, []), (959, ["dev"]), (767, ["train"])])
+def test_memory_for_features_is_given_once(corpus, monkeypatch, caplog, size, read):
+    """Those of train take 768 bytes here, those of dev 192."""
+    caplog.set_level("INFO")
+    train(corpus, monkeypatch, "epochs=1", f"cache_gb={size * 1e-9}")
+    assert [
+        s for s in ("train", "dev") if f"data/{s}/image_feats.scp: too large for what is left" in caplog.text
+    ] == read
 
 
 def test_mistakes_are_named(corpus, monkeypatch):

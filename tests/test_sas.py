@@ -488,6 +488,16 @@ def test_spoken_images(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
         SpokenImages(corpus / "dev", MELS, 1e9)
 
 
+def test_memory_for_features_is_given_once(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of train take 288 bytes here, by the first image, those of dev 144."""
+    caplog.set_level("INFO")
+    run_main(train_sas, monkeypatch, *overrides(cache_gb=431e-9), corpus, tmp_path / "model")
+    assert "dev/image_feats.scp: too large for what is left of cache_gb" in caplog.text
+    assert "train/image_feats.scp: too large" not in caplog.text
+
+
 def test_train_describe_and_vocode(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model_dir, system = tmp_path / "model", tmp_path / "system"
     out = system / "test"

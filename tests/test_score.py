@@ -34,7 +34,7 @@ from i2s.score.inputs import Inputs, Splits, read_captions
 from i2s.score.java import find_java
 from i2s.score.meteor import Meteor
 from i2s.score.results import labels, load_statistics, markdown, table
-from i2s.score.rows import caption_rows, unit_measures, unit_rows
+from i2s.score.rows import Row, caption_rows, unit_measures, unit_rows
 from i2s.score.sequences import Sequences, Vocabulary, common, edits
 from i2s.score.text import Tokeniser, characters, normalise
 from i2s.score.wer import Edits, by_length, error_rate, error_rates
@@ -300,6 +300,23 @@ def test_matched_pairs_equal_a_paired_test_of_the_errors_of_images() -> None:
     assert np.isnan(matched_pairs(ratio(errors, lengths), ratio(errors, lengths + 1)))
 
 
+@pytest.mark.parametrize(
+    ("segments", "differences", "p"),
+    [(3, [1], np.nan), (29, [0, 1], np.nan), (29, [0], np.nan), (30, [0], 1), (30, [1], np.nan), (30, [0, 1], 7.24e-8)],
+)
+def test_matched_pairs_of_few_segments_or_one_difference(segments: int, differences: list[int], p: float) -> None:
+    """Where every segment differs by the same, or few do, the normal approximation would claim p = 0."""
+    lengths = np.append(np.full(segments, 9), 0)
+    errors = np.append(np.resize(differences, segments), 0)
+    a, b = ratio(errors, lengths), ratio(0 * errors, lengths)
+    assert matched_pairs(a, b) == pytest.approx(p, rel=1e-3, nan_ok=True)
+    rows = [Row(key, key, "system", {"WER": measure}, segments) for key, measure in (("system", a), ("shuffled", b))]
+    found = table(rows, len(lengths))
+    assert ("p" in found["comparisons"][0]["scores"]["WER"]) == np.isfinite(p)
+    shown = markdown({"settings": {"system": "s", "tokens": "", "cider": ""}, "notes": [], "captions": found})
+    assert ("(p " in shown) == np.isfinite(p) and "nan" not in shown
+
+
 def test_p_values_of_no_difference_are_uniform_and_of_a_large_one_small() -> None:
     rng = np.random.default_rng(1)
     weights = next(blocks(60, 300, seed=2))
@@ -365,7 +382,7 @@ def run_folder(tmp_path: Path) -> Iterator[Path]:
     here = Path.cwd()
     os.chdir(tmp_path)
     rng = random.Random(0)
-    references, train = captions(25, 3, 8), captions(40, 3, 9)
+    references, train = captions(35, 3, 8), captions(40, 3, 9)
 
     def units(caption: str) -> str:
         return " ".join(str(sum(map(ord, word)) % 50) for word in caption.split())
@@ -455,18 +472,18 @@ def test_a_scoring_run_has_floors_ceilings_and_intervals(run_folder: Path) -> No
     assert {"METEOR", "BLEU-4", "ROUGE-L"} <= set(scores["system"])
     assert results["settings"]["asr"] == {"name": "vosk", "caption_lm": False, "options": "model=here"}
     images = json.loads(Path("exp/sys/test/per_image.json").read_text())
-    assert len(images) == 25
+    assert len(images) == 35
     assert images["test03"]["captions"]["system"]["scores"]["CIDEr"] >= 0
     assert done.stdout == Path("exp/sys/test/results.md").read_text()
     assert "this system" in done.stdout and "no caption language model" in done.stdout
     # Other transcripts: scored again.
-    write_table("exp/sys/test/transcripts/vosk", {f"test{i:02}": "" for i in range(25)})
+    write_table("exp/sys/test/transcripts/vosk", {f"test{i:02}": "" for i in range(35)})
     silent = step("--meteor false " + STEP)
     assert silent.returncode == 0, silent.stderr
     results = json.loads(Path("exp/sys/test/results.json").read_text())
     system = next(row for row in results["captions"]["rows"] if row["key"] == "system")
     assert all(score["value"] == pytest.approx(0, abs=1e-3) for score in system["scores"].values())
-    assert "heard nothing in 25 of 25" in results["notes"][0]
+    assert "heard nothing in 35 of 35" in results["notes"][0]
 
 
 def test_without_java_meteor_is_left_out_with_one_line(
@@ -484,6 +501,19 @@ def test_without_java_meteor_is_left_out_with_one_line(
     assert "METEOR" not in results["captions"]["rows"][0]["scores"]
     assert "CIDEr" in results["captions"]["rows"][0]["scores"]
     assert "METEOR left out" in Path("exp/sys/test/results.md").read_text()
+
+
+@needs_java
+def test_scored_again_once_java_is_found_or_the_search_has_told_more(run_folder: Path) -> None:
+    Path("sitecustomize.py").write_text("import i2s.score.java\ni2s.score.java.find_java = lambda: None\n")
+    hidden = {"PYTHONPATH": str(run_folder)}
+    assert "METEOR left out" in step(**hidden).stdout and "up to date" in step(**hidden).stderr
+    done = step()
+    assert "up to date" not in done.stderr and "METEOR left out" not in done.stdout and "METEOR" in done.stdout
+    Path("exp/sys/test/search.json").write_text('{"images": {}}')
+    done = step()
+    assert done.returncode == 0 and "up to date" not in done.stderr
+    assert "up to date" in step().stderr
 
 
 def test_without_text_there_are_unit_scores_only(run_folder: Path) -> None:
@@ -509,11 +539,11 @@ def test_an_image_without_any_aligned_utterance_is_left_out_of_the_units_alone(r
     assert done.returncode == 0, done.stderr
     results = json.loads(Path("exp/sys/test/results.json").read_text())
     found = {part: {row["key"]: row for row in results[part]["rows"]} for part in ("captions", "units")}
-    assert (found["captions"]["system"]["images"], found["units"]["system"]["images"]) == (25, 24)
-    assert "25 images. Percent" in done.stdout and "24 images. Percent" in done.stdout
-    assert "24 images, without 1 ids (test07)" in results["notes"][0]
+    assert (found["captions"]["system"]["images"], found["units"]["system"]["images"]) == (35, 34)
+    assert "35 images. Percent" in done.stdout and "34 images. Percent" in done.stdout
+    assert "34 images, without 1 ids (test07)" in results["notes"][0]
     images, measures = load_statistics(Path("exp/sys/test/statistics.npz"))
-    assert len(images) == 25 and not measures["units/system/BLEU-4"].stats[images.index("test07")].any()
+    assert len(images) == 35 and not measures["units/system/BLEU-4"].stats[images.index("test07")].any()
     assert measures["units/system/BLEU-4"].value == pytest.approx(
         found["units"]["system"]["scores"]["BLEU-4"]["value"], abs=1e-4
     )

@@ -22,6 +22,7 @@ from i2s.score.diversity import diversity, mbleu, self_bleu
 from i2s.score.inputs import Files, read_files
 from i2s.score.java import find_java
 from i2s.score.meteor import Meteor
+from i2s.score.results import load_statistics
 from i2s.score.text import Tokeniser
 from tests.test_score import captions, needs_java
 
@@ -342,9 +343,18 @@ def test_what_cannot_be_compared_is_refused(scored: Path) -> None:
         compare(scored / "good.out", scored / "less")
     with pytest.raises(UserError, match="score this system first"):
         compare(scored / "good.out", scored / "none")
-    (scored / "less/statistics.npz").write_bytes(b"no arrays")
-    with pytest.raises(UserError, match="cannot be read"):
-        compare(scored / "good.out", scored / "less")
+
+
+@pytest.mark.parametrize("fault", ["half", "empty", "no archive", "damaged"])
+def test_statistics_that_cannot_be_read_are_named(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "statistics.npz"
+    np.savez_compressed(path, images=np.array(["a"]), **{"captions/system/WER": np.ones((1, 2))})
+    whole = path.read_bytes()
+    held = whole.index(b".npy") + 24  # the first array, compressed
+    contents = {"half": whole[: len(whole) // 2], "empty": b"", "damaged": whole[:held] + b"?" * 9 + whole[held + 9 :]}
+    path.write_bytes(contents.get(fault, fault.encode()))
+    with pytest.raises(UserError, match=f"{path}: cannot be read"):
+        load_statistics(path)
 
 
 # --- RESULTS.md -----------------------------------------------------------------------------------------------------

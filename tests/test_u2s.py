@@ -314,6 +314,19 @@ def test_train_fast_and_load(corpus: tuple, tmp_path: Path, monkeypatch: pytest.
     assert error < 0.25 * floor
 
 
+def test_training_goes_on_with_the_same_configuration_alone(
+    corpus: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, units, _ = corpus
+    overrides = ["width=32", "unit_layers=1", "frame_layers=1", "epochs=1", "batch_size=12"]
+    train(monkeypatch, "--overrides", *overrides, "--", data, units, tmp_path)
+    made = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(UserError, match="another configuration"):
+        train(monkeypatch, "--overrides", *overrides, "lr=0.5", "--", data, units, tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == made
+    train(monkeypatch, "--overrides", *overrides, "--", data, units, tmp_path)
+
+
 def test_train_tacotron_and_open_in_espnet(corpus: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, units, _ = corpus
     model_dir = tmp_path / "model"

@@ -15,7 +15,7 @@ import pytest
 
 from i2s.archive import write_ark
 
-from .conftest import ROOT, run
+from .conftest import ROOT, alive, eventually, run
 
 RUN, SLURM = ROOT / "utils" / "run.py", ROOT / "utils" / "slurm.py"
 
@@ -127,26 +127,6 @@ def test_jobs_share_the_cores(tmp_path):
     env = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     subprocess.run([RUN, "JOB=1:64", "JOB.log", "sh", "-c", "echo $OMP_NUM_THREADS"], cwd=tmp_path, env=env, check=True)
     assert (tmp_path / "64.log").read_text().splitlines()[2] == "1"
-
-
-def alive(marker: str) -> bool:
-    """Whether a process with this word in its command line is running."""
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if marker.encode() in cmdline.read_bytes():
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def eventually(condition, seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

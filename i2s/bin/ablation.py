@@ -39,7 +39,9 @@ def main() -> None:
     args = options.parse_args()
     script, *given = args.recipe
     table = read_ablation(args.table)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the row is stopped on the way out
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) != signal.SIG_IGN:  # (nohup)
+            signal.signal(ending, lambda number, _: sys.exit(128 + number))  # so that the row is stopped on the way out
 
     results: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
@@ -91,12 +93,13 @@ def run_recipe(words: list[str], command: str, output: Path) -> int:
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, "recipe_command": command},
+            start_new_session=True,  # so that what the recipe started is stopped with it
         )
         try:
             return process.wait()
         finally:
             if process.poll() is None:
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
 
 

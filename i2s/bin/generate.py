@@ -21,7 +21,7 @@ from i2s.corpus.tables import write_int_table
 from i2s.errors import UserError
 from i2s.features.manifest import check_image_feats
 from i2s.files import write_text
-from i2s.i2u.search import SearchConfig
+from i2s.i2u.search import SearchConfig, best
 from i2s.modeldir import load_manifest
 from i2s.progress import batches
 from i2s.system import save_system
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--batch-size", type=int, default=32, metavar="N", help="images decoded together")
     options.add_argument("--search", nargs="*", default=[], metavar="KEY=VALUE", help="keys of SearchConfig")
     options.add_argument("--samples", type=int, default=0, metavar="N", help="of each image, besides (default 0)")
     options.add_argument("--vocoder", default="griffinlim", help="'': none, of a model that makes waveforms itself")
@@ -61,12 +60,13 @@ def main() -> None:
     sampling = replace(search, mode="sample", beam=max(1, args.samples))
     scores: dict[str, dict[str, object]] = {}
     with write_ark(args.out / "attention.ark", args.out / "attention.scp") as write:
-        for batch in batches(names, args.batch_size, "image to units"):
+        for batch in batches(names, search.batch_size, "image to units"):
             features = [images[n] for n in batch]
-            for name, best in zip(batch, model.generate(features, search), strict=True):
-                units[name] = best[0].units
-                scores[name] = {"score": best[0].score, "finished": best[0].finished}
-                write(name, np.asarray(best[0].attention))
+            for name, found in zip(batch, model.generate(features, search), strict=True):
+                said = best(found)
+                units[name] = said.units
+                scores[name] = {"score": said.score, "finished": said.finished}
+                write(name, np.asarray(said.attention))
             if samples:
                 for name, drawn in zip(batch, model.generate(features, sampling), strict=True):
                     for table, hypothesis in zip(samples, drawn, strict=True):

@@ -45,11 +45,10 @@ def main() -> None:
     units = read_manifest(args.units)
     bpe = UnitBpe.load(args.units / "bpe.model", units["size"]) if units["bpe_size"] else None
     image_feats = image_feats_of_training(args.data)
-    bytes_left = config.cache_gb * 1e9
-    train, dev = (
-        Captions(args.data / split, args.units / split, units["size"], bpe, bytes_left, augment=split == "train")
-        for split in ("train", "dev")
-    )
+    max_bytes = config.cache_gb * 1e9
+    train = Captions(args.data / "train", args.units / "train", units["size"], bpe, max_bytes, augment=True)
+    left = max_bytes - train.features.bytes_held
+    dev = Captions(args.data / "dev", args.units / "dev", units["size"], bpe, left)
     config = replace(
         config, pieces=train.pieces_total, feature_dim=train.features.dim, grid=tuple(image_feats.get("grid") or ()),
         longest=max(train.lengths), inventory=units["inventory"],

@@ -46,10 +46,9 @@ def main() -> None:
     config = load_config(SasConfig, args.config, args.overrides)
     image_feats = image_feats_of_training(args.data)
     features = speech_feats_of_training(args.data)
-    train, dev = (
-        SpokenImages(args.data / split, features.n_mels, config.cache_gb * 1e9, augment=split == "train")
-        for split in ("train", "dev")
-    )
+    max_bytes = config.cache_gb * 1e9
+    train = SpokenImages(args.data / "train", features.n_mels, max_bytes, augment=True)
+    dev = SpokenImages(args.data / "dev", features.n_mels, max_bytes - train.features.bytes_held)
     config = replace(
         config, feature_dim=train.features.dim, regions=train.regions is not None, classes=train.classes,
         grid=tuple(image_feats.get("grid") or ()), n_mels=features.n_mels, longest=max(train.lengths),

@@ -13,6 +13,7 @@ from i2s.cli import parser, run
 from i2s.config import from_dict, load_config, save_config, to_dict
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
+from i2s.train.checkpoints import check_unfinished
 from i2s.u2s import UNIT_TO_SPEECH
 from i2s.u2s.data import UnitSpeech
 
@@ -37,6 +38,7 @@ def main() -> None:
         made = load_config(SpeechFeatureConfig, args.data / split / "features.json")  # JSON is yaml, too
         check_same(args.units, args.data / split, "speech features", to_dict(features), to_dict(made))
     train, dev = (UnitSpeech(args.data / s, args.units / s, units["size"], features.n_mels) for s in ("train", "dev"))
+    check_unfinished(args.model, config)
 
     args.model.mkdir(parents=True, exist_ok=True)
     save_config(config, args.model / "config.yaml")

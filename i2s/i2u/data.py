@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 class Features:
     """Image features (L, D) of the named images: in memory as bfloat16 if they fit, else read at each access.
 
+    `bytes_held`: about how much memory they take; 0 where they are read at each access.
     `others` holds those of changed copies of each image, one copy's (L, D) below the other's.
     """
 
@@ -33,10 +34,12 @@ class Features:
         positions, self.dim = self._read(matrices, names[0]).shape
         self.views = len(self._views(names[0]))
         self._held: list[Tensor] | None = None
-        if len(names) * self.views * positions * self.dim * 2 <= max_bytes:
+        self.bytes_held = len(names) * self.views * positions * self.dim * 2
+        if self.bytes_held <= max_bytes:
             self._held = [self._views(name) for name in track(names, "image features", unit="image")]
         else:
-            log.info("%s: larger than cache_gb, read from disk in every epoch", matrices.scp)
+            self.bytes_held = 0
+            log.info("%s: too large for what is left of cache_gb, read from disk in every epoch", matrices.scp)
 
     def get(self, index: int, view: int = 0) -> Tensor:
         """bfloat16 (L, D). View 0 is the image as it is."""

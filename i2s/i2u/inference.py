@@ -53,7 +53,7 @@ class ImageToUnits:
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def generate(self, features: Sequence[np.ndarray], config: SearchConfig) -> list[list[Hypothesis]]:
-        """Hypotheses of each image's features (L, D), best first; at least one an image.
+        """Hypotheses of each image's features (L, D), ordered as by `search`; at least one an image.
 
         Samples depend on `config.seed` and the image's features alone, not on the other images.
         Raises UserError for features of another shape than those the model was trained on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -66,11 +66,22 @@ class Found:
     finished: bool
 
 
+class Scored(Protocol):
+    """A hypothesis, of pieces or of units."""
+
+    @property
+    def score(self) -> float: ...
+
+
+T = TypeVar("T", bound=Scored)
+
+
 @torch.inference_mode()
 def search(
     model: Stepper, features: Tensor, mask: Tensor | None, config: SearchConfig, seeds: Sequence[int] | None = None
 ) -> list[list[Found]]:
-    """The hypotheses of each of B images, best first: `config.beam` of them, or as many as exist.
+    """The hypotheses of each of B images: best first, `config.beam` of them, or as many as exist; samples in no order
+    of score or length, so that each place holds a draw like any other (see `best`).
 
     features (B, L, D), mask (B, L) False at padding; `config.max_length` must not be 0. `seeds`, one an image, make
     samples independent of what else is in the batch (default: drawn from config.seed).
@@ -90,7 +101,7 @@ def search(
         choose = _Sample(config, seeds)
     history = torch.empty((size, beams, 0), dtype=torch.long, device=features.device)
     trace = _Trace(size, beams)
-    found: list[list[Found]] = [[] for _ in range(size)]
+    found: list[list[tuple[int, Found]]] = [[] for _ in range(size)]  # with the place where it ended
 
     for time in range(config.max_length + 1):
         logits, attention, state = model.step(tokens, state)
@@ -101,7 +112,8 @@ def search(
             item = int(alive[row])
             finished = time < config.max_length or bool(free[row, beam].argmax() == edge)
             pieces, looked = trace.back(item, beam, time)
-            found[item].append(Found(pieces, _score(log_prob, time + 1, config), log_prob, looked, finished))
+            one = Found(pieces, _score(log_prob, time + 1, config), log_prob, looked, finished)
+            found[item].append((beam, one))
         trace.add(alive, step.parents, step.tokens, attention)
         full = torch.tensor([len(found[i]) >= beams for i in alive.tolist()], device=features.device)
         keep = (step.scores.isfinite().any(-1) & ~full).nonzero()[:, 0]
@@ -111,8 +123,15 @@ def search(
         state = model.reorder(state, keep[:, None] * beams + parents)
         tokens, scores, alive = step.tokens[keep], step.scores[keep], alive[keep]
         history = torch.cat([history[keep[:, None], parents], tokens[..., None]], -1)
+    if config.mode == "sample":
+        return [[one for _, one in sorted(hypotheses, key=lambda h: h[0])] for hypotheses in found]
     # Stable: of equal scores the one found first stays first.
-    return [sorted(hypotheses, key=lambda h: -h.score)[:beams] for hypotheses in found]
+    return [[one for _, one in sorted(hypotheses, key=lambda h: -h[1].score)[:beams]] for hypotheses in found]
+
+
+def best(hypotheses: Sequence[T]) -> T:
+    """The hypothesis of the greatest score, the first of equals: what to say where one is wanted, of samples too."""
+    return max(hypotheses, key=lambda h: h.score)
 
 
 def _score(log_prob: float, length: int, config: SearchConfig) -> float:

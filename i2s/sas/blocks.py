@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from i2s.errors import UserError
 from i2s.i2u.base import Batch
-from i2s.i2u.search import SearchConfig, search
+from i2s.i2u.search import SearchConfig, best, search
 from i2s.i2u.transformer import TransformerConfig, TransformerModel
 from i2s.u2s.autoregress import Decoded, masked_postnet
 from i2s.u2s.base import frame_mask
@@ -74,7 +74,7 @@ class BlockDecoder(nn.Module):
     @torch.inference_mode()
     def decode(self, memory: Tensor, mask: Tensor, options: SearchConfig) -> list[Decoded]:
         """The best description of each image, memory (B, L, idim) with mask (B, L), that the search finds."""
-        found = [best for best, *_ in search(self.chooser, memory, None if mask.all() else mask, options)]
+        found = [best(hypotheses) for hypotheses in search(self.chooser, memory, None if mask.all() else mask, options)]
         codes = [torch.tensor(one.pieces, device=memory.device) for one in found]
         steps = torch.tensor([len(row) for row in codes], device=memory.device)
         drawn = self.draw(pad_sequence(codes, batch_first=True), steps)

@@ -15,6 +15,7 @@ from i2s.score.results import cell, grid, read_back, significance
 _OWN = ("ablation", "exp", "split", "stage", "stop-stage", "tag")  # the same for all rows, or their tag
 _FLOORS = ("random", "constant", "constant_spoken")
 _RESPOKEN = "WER respoken"
+_MINUS_CHANCE = "minus chance"
 _OF_SPEECH = (_RESPOKEN, "unfinished", "cut off", "repeating")  # the last three: percent of the utterances
 _MEASURES = {  # that papers print
     "captions": ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE"),
@@ -194,7 +195,7 @@ def _scores(results: dict[str, Any], part: str) -> dict[str, dict[str, float]]:
             scores = dict(row["scores"])
             for c in results[part]["comparisons"]:
                 if (c["a"], c["b"]) == (row["key"], "majority") and "UER mean" in c["scores"]:
-                    scores["minus chance"] = c["scores"]["UER mean"]
+                    scores[_MINUS_CHANCE] = c["scores"]["UER mean"]
         return scores
     scores = {m: score for row in _rows(results, part, "system") for m, score in row["scores"].items()}
     for row in _rows(results, part, "resynth"):
@@ -204,7 +205,7 @@ def _scores(results: dict[str, Any], part: str) -> dict[str, dict[str, float]]:
 
 
 def _cells(scores: Mapping[str, dict[str, float]], measures: list[str]) -> list[str]:
-    return [cell(scores[m], "p" in scores[m]) + significance(scores[m]) if m in scores else "" for m in measures]
+    return [cell(scores[m], m == _MINUS_CHANCE) + significance(scores[m]) if m in scores else "" for m in measures]
 
 
 def _references(results: dict[str, Any], part: str) -> Any:

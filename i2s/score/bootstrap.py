@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _CELLS = 1 << 22  # of one block of weights: bounds the memory
+_MANY = 30  # segments, from which the normal approximation is fair
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,20 @@ def interval(scores: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 def matched_pairs(a: Measure, b: Measure) -> float:
     """Two-sided p of the matched-pairs test of two error rates (Gillick and Cox 1989), the images being the segments.
 
-    NaN unless both count errors against the same tokens.
+    1 if no segment differs. NaN where the test says nothing: unless both count errors against the same tokens, below
+    30 segments (it takes the mean difference to be normal), and where all segments differ by the same.
     """
     if not (a.combine is b.combine is quotient and np.array_equal(a.stats[:, 1], b.stats[:, 1])):
         return math.nan
     differences = (a.stats[:, 0] - b.stats[:, 0])[a.stats[:, 1] > 0]
-    if len(differences) < 2 or not differences.any():
+    if len(differences) < _MANY:
+        return math.nan
+    if not differences.any():
         return 1.0
-    deviation = float(differences.std(ddof=1))
-    statistic = abs(float(differences.mean())) * math.sqrt(len(differences)) / max(deviation, 1e-300)
-    return math.erfc(statistic / math.sqrt(2))
+    if not np.ptp(differences):
+        return math.nan
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return math.erfc(abs(float(differences.mean())) / error / math.sqrt(2))
 
 
 def p_value(difference: float, sampled: np.ndarray) -> float:

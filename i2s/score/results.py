@@ -37,7 +37,8 @@ def table(rows: Sequence[Row], images: int) -> dict[str, Any]:
     """The rows and their comparisons as JSON types. Every row is resampled alike, so that differences are paired.
 
     A score is {"value", "low", "high"} in percent; low and high bound the 95 % interval over images. A difference of
-    error rates has the "p" of `matched_pairs`, too.
+    error rates has the "p" of `matched_pairs`, too, unless that is NaN: as it always is against the random floor, which
+    pools several draws and so has other segments.
     `comparisons`: one row minus another, or in percent of it. `places`: where the system is on the way from a floor (0)
     to a ceiling (100), all of them against the same references.
     """
@@ -144,7 +145,7 @@ def load_statistics(path: Path) -> tuple[list[str], dict[str, Measure]]:
         with np.load(path, allow_pickle=False) as arrays:
             images = [str(image) for image in arrays["images"]]
             return images, {k: Measure(arrays[k], _combine(k)) for k in arrays.files if k != "images"}
-    except (ValueError, OSError, KeyError) as e:
+    except Exception as e:  # (numpy raises whatever a damaged file leads to)
         raise UserError(f"{path}: cannot be read ({e}); score this system again") from e
 
 

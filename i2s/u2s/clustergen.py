@@ -145,7 +145,8 @@ class Clustergen(UnitToSpeech):
         ours, theirs = np.concatenate(generated), np.concatenate(natural)
         spoken = theirs[:, 0] > theirs[:, 0].mean()  # not the pauses
         difference = (ours - theirs)[spoken]
-        # Over the mel scale, without loudness. (WORLD's cosines are orthonormal: the usual factor of 2 is in them.)
+        # Over the mel scale, without loudness. (WORLD scales its cosines so that the sum of the squared coefficients is
+        # the mean square of ln P, P the power spectrum: the usual factor of 2 is in them.)
         distortion = 10 / np.log(10) * np.sqrt((difference[:, 1 : self.config.order] ** 2).sum(1))
         voiced = (theirs[:, -1] > 0.5) & (ours[:, -1] > 0.5)
         predicted = np.concatenate(self.durations(units))
