@@ -21,6 +21,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
+def add_config(options: argparse.ArgumentParser, keys: str) -> None:
+    """--config and --overrides, for `i2s.config.load_config`. `keys`: the class whose fields they set."""
+    options.add_argument("--config", type=Path, metavar="FILE", help=f"yaml with fields of {keys}")
+    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="which come after them")
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a command: log to stderr, turn UserError and a full disk into one clear line and exit status 1."""
     logging.basicConfig(

@@ -36,8 +36,8 @@ if [ "$units" != phones-l2 ]; then
     if [ -f "$data/$split/text" ]; then tables+=("$data/$split/text"); fi
   done
 fi
-options=(--units "$units" ${config:+--config "$config"} --overrides "${values[@]}" --)
-plan=$(python -m i2s.bin.plan_alignments "${options[@]}" "$data"/{train,dev,test})
+options=(--units "$units" ${config:+--config "$config"} --overrides "${values[@]}")
+plan=$(python -m i2s.bin.plan_alignments "${options[@]}")
 folders=
 while read -r named; do # lexicons, alignments, models and phone maps are inputs, too
   if [ -f "$named" ]; then
@@ -53,6 +53,7 @@ stamp_units() {
 }
 stamp_units
 stamp_holds "$dir"/{manifest.json,stats.json,symbols.txt} "$dir"/{train,dev,test}/{units,unit_durations} && exit 0
+python -m i2s.bin.check_alignments "${options[@]}" -- "$data"/{train,dev,test}
 rm -f "$dir"/{manifest.json,.phones,phones.json,phones.png}
 echo "$(basename "$0"): $units of $data, $nj jobs; logs: $dir/log" >&2
 # Alignments outlive a change of what is made of them: pieces of another number, failures that are to be skipped.
@@ -62,7 +63,7 @@ if ! stamp_holds "$dir"/{train,dev,test}/{alignment.ctm,failures}; then
   for split in train dev test; do
     # shellcheck disable=SC2086 # a command with its options
     ${cmd:-$cpu_cmd} JOB="1:$nj" "$dir/log/align_$split.JOB.log" \
-      python -m i2s.bin.align_units --job "JOB/$nj" "${options[@]}" "$data/$split" \
+      python -m i2s.bin.align_units --job "JOB/$nj" "${options[@]}" -- "$data/$split" \
       "$dir/$split/parts/alignment.JOB" "$dir/$split/parts/failures.JOB"
     python -m i2s.bin.join_alignments "$dir/$split"
   done
@@ -72,7 +73,7 @@ stamp_units
 stamp_begin || rm -f "$dir"/{config.yaml,stats.json,bpe.model,symbols.txt}
 rm -rf "$dir"/{train,dev,test}/parts
 # shellcheck disable=SC2086 # a command with its options
-${cmd:-$cpu_cmd} "$dir/log/finish_alignments.log" python -m i2s.bin.finish_alignments "${options[@]}" "$data" "$dir"
+${cmd:-$cpu_cmd} "$dir/log/finish_alignments.log" python -m i2s.bin.finish_alignments "${options[@]}" -- "$data" "$dir"
 # shellcheck disable=SC2086 # a command with its options
 ${cmd:-$cpu_cmd} "$dir/log/finish.log" python -m i2s.bin.finish_units --units "$units" \
   "$dir" "$data/train/features.json"

@@ -61,7 +61,7 @@ if [ ! -f "$dir/.trained" ]; then
   # shellcheck disable=SC2086 # a command with its options
   ${cmd:-$cpu_cmd} "$dir/log/train.log" \
     python -m i2s.bin.train_units --units "$units" ${config:+--config "$config"} \
-    "$data/train/unit_feats.scp" "$dir" "${values[@]}"
+    --overrides "${values[@]}" -- "$data/train/unit_feats.scp" "$dir"
   touch "$dir/.trained"
 fi
 for split in train dev test; do

@@ -21,7 +21,7 @@ from i2s.corpus.tables import read_int_table, read_table, write_table
 from i2s.errors import UserError
 from i2s.modeldir import save_manifest
 from i2s.units import load
-from i2s.units.aligned import UNKNOWN, AlignedConfig, Alignments, Symbols
+from i2s.units.aligned import UNKNOWN, AlignedConfig, Alignments, Symbols, inputs
 from i2s.units.phone_map import PhoneMap, read_columns
 from i2s.units.phones import Aligner, PhoneRecogniser, Unalignable
 from i2s.units.textgrid import read_textgrid
@@ -252,8 +252,8 @@ def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
     assert [i.symbol for i in found.phones if i.symbol != SILENCE] == DOG
     with pytest.raises(UserError, match="other: no such file"):
         Aligner(str(tmp_path / "other"))
-    with pytest.raises(UserError, match="pocketsphinx cannot read"):
-        Aligner("", str(tmp_path))
+    with pytest.raises(UserError, match=f"pocketsphinx cannot read {tmp_path} with {lexicon}: "):
+        Aligner(str(lexicon), str(tmp_path))
     # As other lexicons are written: capitals, stress, comments, second pronunciations with a number or without.
     lexicon.write_text(
         ";;; CMUdict\nHund D OW1 G\nHund D AO1 G\nEIN AY1\nEIN(1) AH0\nbrauner B R AW1 N\nläuft R AH1 N Z\n"
@@ -314,6 +314,16 @@ def test_each_kind_gives_its_symbols(tmp_path: Path) -> None:
     for alignments, utterance, why in ((from_ctm, "w", "no line of it"), (from_ctm, "v", "nothing but silence")):
         with pytest.raises(Unalignable, match=why):
             alignments.align(utterance, wav, rate)
+
+
+def test_inputs_are_named_without_being_opened(tmp_path: Path) -> None:
+    options = AlignedConfig(model="no/model", phone_lm="no/lm", phone_map="de")
+    assert inputs("phones-l2", options) == [MAPS / "de.txt", Path("no/model"), Path("no/lm")]
+    ctm = tmp_path / "a.ctm"
+    ctm.write_text("no CTM")
+    assert inputs("words", AlignedConfig(alignments=str(ctm), lexicon="no")) == [ctm, Path("no")]
+    with pytest.raises(UserError, match="options of phones-l2"):
+        inputs("words", options)
 
 
 def test_options_that_belong_to_another_kind() -> None:

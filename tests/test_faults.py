@@ -122,7 +122,7 @@ def features(scp: str, frames: int, dim: int = 39) -> None:
 def units_folder(size: int = 4) -> None:
     """A finished inventory of units, learned from noise."""
     features("unit_feats.scp", 50)
-    command("train_units", "unit_feats.scp", "exp/units", f"num_units={size}")
+    command("train_units", "unit_feats.scp", "exp/units", "--overrides", f"num_units={size}")
     command("finish_units", "exp/units", "data")
 
 
@@ -234,14 +234,14 @@ TABLE = {
     "configuration that contradicts itself": Row(
         write("conf.yaml", b"fmax: 20000\n"), (*SPEECH, "--config", "conf.yaml"), r"fmin < fmax <= sample_rate / 2"),
     "override without a value": Row(
-        too_few_frames, ("train_units", "unit_feats.scp", "exp/units", "num_units"), r"'num_units': expected key=value"),
+        too_few_frames, ("train_units", "unit_feats.scp", "exp/units", "--overrides", "num_units"), r"'num_units': expected key=value"),
     # units and models
     "units that are not learned": Row(
         nothing, ("train_units", "--units", "words", "unit_feats.scp", "exp/units"), r"words are not learned but aligned"),
     "more units than frames": Row(
-        too_few_frames, ("train_units", "unit_feats.scp", "exp/units", "num_units=50"), r"only 6 frames.*lower --num-units"),
+        too_few_frames, ("train_units", "unit_feats.scp", "exp/units", "--overrides", "num_units=50"), r"only 6 frames.*lower --num-units"),
     "features cut short": Row(
-        archive_cut_short, ("train_units", "unit_feats.scp", "exp/units", "num_units=4"), r"unit_feats.scp: ann-2: cannot"),
+        archive_cut_short, ("train_units", "unit_feats.scp", "exp/units", "--overrides", "num_units=4"), r"unit_feats.scp: ann-2: cannot"),
     "model folder without a model": Row(nothing, GENERATE, r"exp/i2u: no finished model here.*run its training stage"),
     "model of another kind": Row(
         lambda: save_manifest("exp/i2u", UNITS), GENERATE, r"exp/i2u: holds a model of kind 'units', expected 'i2u'"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from i2s.audio import read_wav
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config
 from i2s.corpus.ctm import write_ctm
 from i2s.corpus.jobs import parse_job, share
@@ -31,8 +31,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--units", choices=KINDS, required=True)
     options.add_argument("--job", type=parse_job, default=(1, 1), metavar="J/N", help="the J-th of N slices of wav.scp")
-    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of AlignedConfig")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    add_config(options, "AlignedConfig")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("out", type=Path, metavar="CTM")
     options.add_argument("failures", type=Path, metavar="FAILURES")

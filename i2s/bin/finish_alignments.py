@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from i2s.archive import Matrices
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config, save_config
 from i2s.corpus.ctm import read_ctm
 from i2s.corpus.tables import read_table, write_int_table
@@ -26,8 +26,7 @@ SPLITS = ("train", "dev", "test")
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--units", choices=KINDS, required=True)
-    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of AlignedConfig")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    add_config(options, "AlignedConfig")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("folder", type=Path, metavar="UNIT_DIR")
     args = options.parse_args()

@@ -1,69 +1,30 @@
-"""Stage 6 for words and phones, before hours of aligning: can all texts be aligned, and on what does it depend?
+"""Stage 6 for words and phones: what alignments are made with, by the options alone.
 
-Words that the lexicon lacks are all named at once: an error, or with on_failure=skip a warning. Prints a line of what
-alignments are made with, and then the files and folders that are read for them, one a line.
+Prints a line with all options but those of what comes after aligning, and then the files and folders that are read, one
+a line.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config, to_dict
-from i2s.corpus.tables import iter_table
-from i2s.errors import UserError
-from i2s.units.aligned import KINDS, AlignedConfig, Alignments
-
-log = logging.getLogger(__name__)
-SHOWN = 20  # words of a message
+from i2s.units.aligned import KINDS, AlignedConfig, inputs
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--units", choices=KINDS, required=True)
-    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of AlignedConfig")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
-    options.add_argument("splits", nargs="+", type=Path, metavar="DATA_DIR")
+    add_config(options, "AlignedConfig")
     args = options.parse_args()
 
     config = load_config(AlignedConfig, args.config, args.overrides)
-    alignments = Alignments(args.units, config, only=())
-    if alignments.reads_text:
-        for split in args.splits:
-            check_text(split / "text", alignments, config.on_failure)
     # Failures and pieces are dealt with when all is aligned.
     print(json.dumps(to_dict(replace(config, on_failure="error", bpe_size=0))))
-    for path in alignments.inputs:
+    for path in inputs(args.units, config):
         print(path)
-
-
-def check_text(path: Path, alignments: Alignments, on_failure: str) -> None:
-    """Name the words that have no pronunciation. Raises UserError unless their utterances are to be skipped."""
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; units {alignments.kind} are aligned with a text (kmeans, pseudo-phones and "
-            "phones-l2 need none)"
-        )
-    missing: Counter[str] = Counter()
-    utterances = lost = 0
-    for _, text in iter_table(path, allow_empty_value=True):
-        words = alignments.missing(text)
-        missing.update(words)
-        utterances, lost = utterances + 1, lost + bool(words)
-    if not missing:
-        return
-    words = [word for word, _ in missing.most_common(SHOWN)]
-    message = (
-        f"{path}: {lost} of {utterances} utterances have words that are not in the lexicon: {', '.join(words)}"
-        + (f" and {len(missing) - SHOWN} others" if len(missing) > SHOWN else "")
-    )
-    if on_failure == "error":
-        raise UserError(f"{message}\nadd them to it (lexicon=FILE), or leave such utterances out with on_failure=skip")
-    log.warning("%s; they are left out", message)
 
 
 if __name__ == "__main__":

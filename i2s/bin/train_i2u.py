@@ -15,7 +15,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config, save_config
 from i2s.features.manifest import image_feats_of_training
 from i2s.files import atomic_path
@@ -33,8 +33,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--i2u", default="transformer", metavar="NAME", help="; ".join(IMAGE_TO_UNIT))
-    options.add_argument("--config", type=Path, metavar="FILE")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    add_config(options, "the model's Config")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("units", type=Path, metavar="UNIT_DIR")
     options.add_argument("model", type=Path, metavar="MODEL_DIR")

@@ -18,7 +18,7 @@ import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from i2s import vocoder
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config, save_config, to_dict
 from i2s.features.image import ImageFeatures
 from i2s.features.manifest import image_feats_of_training, speech_feats_of_training
@@ -37,8 +37,7 @@ CODEBOOK_UTTERANCES = 1500  # from which a codebook of spectrogram blocks is lea
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--config", type=Path, metavar="FILE")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    add_config(options, "SasConfig")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("model", type=Path, metavar="MODEL_DIR")
     args = options.parse_args()

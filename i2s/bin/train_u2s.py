@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import from_dict, load_config, save_config, to_dict
 from i2s.features.speech import SpeechFeatureConfig
 from i2s.modeldir import check_same, load_manifest, name_checkpoint, save_manifest
@@ -23,8 +23,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--u2s", default="fast", metavar="NAME", help="the model:\n" + UNIT_TO_SPEECH.describe())
-    options.add_argument("--config", type=Path, metavar="FILE")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    add_config(options, "the model's Config")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("units", type=Path, metavar="UNIT_DIR")
     options.add_argument("model", type=Path, metavar="MODEL_DIR")

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from i2s.archive import Matrices
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config, save_config
 from i2s.errors import UserError
 from i2s.units import UNIT_METHODS
@@ -21,10 +21,9 @@ from i2s.units.base import UnitMethod
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--units", default="kmeans", metavar="NAME", help="method (default: %(default)s)")
-    options.add_argument("--config", type=Path, metavar="FILE", help="yaml with fields of the Config")
+    add_config(options, "the method's Config")
     options.add_argument("scp", type=Path, metavar="SCP")
     options.add_argument("folder", type=Path, metavar="UNIT_DIR")
-    options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     args = options.parse_args()
 
     part: type[UnitMethod] = UNIT_METHODS.get(args.units)

@@ -13,7 +13,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from i2s.cli import parser, run
+from i2s.cli import add_config, parser, run
 from i2s.config import load_config, save_config, to_dict
 from i2s.features.manifest import speech_feats_of_training
 from i2s.modeldir import name_checkpoint, save_manifest
@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--config", type=Path, metavar="FILE")
-    options.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    add_config(options, "WaveNetConfig")
     options.add_argument("data", type=Path, metavar="DATA_DIR")
     options.add_argument("model", type=Path, metavar="MODEL_DIR")
     args = options.parse_args()

@@ -18,7 +18,7 @@ from i2s.corpus.ctm import SILENCE, Interval, frame_symbols, read_ctm
 from i2s.errors import UserError
 from i2s.files import write_text
 from i2s.modeldir import load_manifest
-from i2s.units.phone_map import PhoneMap
+from i2s.units.phone_map import PhoneMap, find_map
 from i2s.units.phones import Aligner, PhoneRecogniser, Unalignable
 from i2s.units.runs import collapse
 from i2s.units.textgrid import read_textgrid
@@ -51,19 +51,13 @@ class Alignments:
     """
 
     def __init__(self, kind: str, config: AlignedConfig, only: Container[str] | None = None):
-        if kind == "phones-l2" and config.lexicon:
-            raise UserError("units phones-l2 read no text, and so have no lexicon")
-        if kind != "phones-l2" and (config.phone_lm or config.phone_map):
-            raise UserError(f"units {kind} come from text: phone_lm and phone_map are options of phones-l2")
+        check_options(kind, config)
         self.kind, self.config = kind, config
         self.reads_text = kind != "phones-l2" and not config.alignments
         self.reads_speech = not config.alignments
         self.tier = config.tier or ("words" if kind == "words" else "phones")
         self._map = PhoneMap(config.phone_map) if config.phone_map else None
         ctms = given_ctms(kind, Path(config.alignments)) if config.alignments else []
-        given = [str(ctm) for ctm in ctms] or [config.alignments]
-        named = [*given, config.lexicon, config.model, config.phone_lm, self._map and str(self._map.path)]
-        self.inputs = [path for path in named if path]  # files and folders that are read
         self._ctm = {u: row for ctm in ctms for u, row in read_ctm(ctm, only).items()} if ctms else None
         self._aligner = Aligner(config.lexicon, config.model) if self.reads_text else None
         self._loop = None
@@ -104,6 +98,26 @@ class Alignments:
             return read_textgrid(path, self.tier)
         except UserError as e:
             raise Unalignable(str(e)) from e
+
+
+def check_options(kind: str, config: AlignedConfig) -> None:
+    """Raises UserError for options that do not belong to the kind."""
+    if kind == "phones-l2" and config.lexicon:
+        raise UserError("units phones-l2 read no text, and so have no lexicon")
+    if kind != "phones-l2" and (config.phone_lm or config.phone_map):
+        raise UserError(f"units {kind} come from text: phone_lm and phone_map are options of phones-l2")
+
+
+def inputs(kind: str, config: AlignedConfig) -> list[Path]:
+    """The files and folders that alignments are made with, speech and text aside; none of them is opened.
+
+    Raises UserError for options that do not belong to the kind, and for alignments that are missing or of another.
+    """
+    check_options(kind, config)
+    given = Path(config.alignments)
+    found = (given_ctms(kind, given) or [given]) if config.alignments else []
+    phones = [find_map(config.phone_map)] if config.phone_map else []
+    return [*found, *phones, *(Path(path) for path in (config.lexicon, config.model, config.phone_lm) if path)]
 
 
 def given_ctms(kind: str, path: Path) -> list[Path]:

@@ -25,8 +25,7 @@ class PhoneMap:
     """
 
     def __init__(self, path: str | Path, ipa: str | Path = _ARPABET):
-        named = _MAPS / f"{path}.txt"
-        self.path = named if named.is_file() else Path(path)
+        self.path = find_map(path)
         lines = read_columns(self.path)
         self.phones = [columns[0] for columns in lines]
         self._known = {SILENCE: SILENCE, **{phone: phone for phone in self.phones}}
@@ -43,17 +42,25 @@ class PhoneMap:
         """The phone of this map that `phone` becomes. Raises UserError for one that is no IPA and has no rule."""
         if phone not in self._known:
             spoken = self._ipa.get(phone, phone)
-            self._check(spoken, most=1 if spoken == phone else None)
+            segments = self._check(spoken)
+            if spoken == phone and segments > 1:  # labels like "spn" can be read as IPA, too
+                raise UserError(f"{self.path}: {phone} is {segments} phones in IPA; if it is one, add a rule for it")
             distances = [distance().weighted_feature_edit_distance(spoken, known) for known in self.phones]
             self._known[phone] = self.phones[distances.index(min(distances))]
         return self._known[phone]
 
-    def _check(self, phone: str, most: int | None = None) -> None:
+    def _check(self, phone: str) -> int:
+        """How many phones of the International Phonetic Alphabet this is; raises UserError for none."""
         segments = len(distance().fm.word_to_vector_list(phone))
         if not segments:
             raise UserError(f"{self.path}: {phone} is not in the International Phonetic Alphabet; add a rule for it")
-        if most and segments > most:  # labels like "spn" can be read as IPA, too
-            raise UserError(f"{self.path}: {phone} is {segments} phones in IPA; if it is one, add a rule for it")
+        return segments
+
+
+def find_map(path: str | Path) -> Path:
+    """The file `path`, or the one of that name in conf/phone_maps."""
+    named = _MAPS / f"{path}.txt"
+    return named if named.is_file() else Path(path)
 
 
 @cache

@@ -40,7 +40,7 @@ class Aligner:
     def __init__(self, lexicon: str = "", model: str = ""):
         # Without a search for the best path through the words' lattice, which leaves words too few frames for their
         # phones: every fourth utterance would fail.
-        options = {"lm": None, "bestpath": False}
+        options: dict[str, Any] = {"lm": None, "bestpath": False}
         if not lexicon:
             self._decoder = decoder(model, **options)
             return
@@ -48,7 +48,7 @@ class Aligner:
         with tempfile.TemporaryDirectory() as folder:
             spelt = Path(folder, "lexicon")
             spelt.write_text("".join(f"{word} {phones}\n" for word, phones in entries.items()), encoding="utf-8")
-            self._decoder = decoder(model, dict=str(spelt), **options)
+            self._decoder = decoder(model, lexicon, dict=str(spelt), **options)
         lost = [f"{word} {phones}" for word, phones in entries.items() if not self._decoder.lookup_word(word)]
         if lost:
             raise UserError(
@@ -95,7 +95,7 @@ class PhoneRecogniser:
         # The beam between phones is the narrow one: as wide as the other, all is heard the same in 1.4 times the time.
         if not Path(phone_lm).exists():
             raise UserError(f"{phone_lm}: no such file")
-        self._decoder = decoder(model, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-10)
+        self._decoder = decoder(model, phone_lm, allphone=phone_lm, lw=2.0, beam=1e-20, pbeam=1e-10)
 
     def recognise(self, wav: np.ndarray, sample_rate: int) -> list[Interval]:
         """The phones of float32 (N,). Raises Unalignable where there is nothing to hear, or nothing is recognised."""
@@ -108,14 +108,15 @@ class PhoneRecogniser:
         return [Interval(symbol(name), begin * _HOP, end * _HOP) for name, begin, end in heard]
 
 
-def decoder(model: str, **options: Any) -> pocketsphinx.Decoder:
+def decoder(model: str, named: str = "", **options: Any) -> pocketsphinx.Decoder:
+    """`named`: what the user calls the other file that is read. Raises UserError where one cannot be."""
     if model and not Path(model).exists():
         raise UserError(f"{model}: no such folder")
     try:
         return pocketsphinx.Decoder(**({"hmm": model} if model else {}), **options, loglevel="FATAL")
     except (RuntimeError, ValueError) as e:
-        files = " with ".join(str(options[key]) for key in ("dict", "allphone") if options.get(key))
-        raise UserError(f"pocketsphinx cannot read {model or 'its English model'} {files}: {e}") from e
+        files = f" with {named}" if named else ""
+        raise UserError(f"pocketsphinx cannot read {model or 'its English model'}{files}: {e}") from e
 
 
 def read_lexicon(path: str | Path) -> dict[str, str]:
