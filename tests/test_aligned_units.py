@@ -60,6 +60,10 @@ def test_what_other_aligners_write_for_silence_is_silence(tmp_path: Path) -> Non
     )
     (tmp_path / "noises").write_text("a 1 0.0 0.1 pau\na 1 0.1 0.1 int\na 1 0.2 0.1 p\nb 1 0 1 spk\n")
     assert [i.symbol for i in read_ctm(tmp_path / "ctm")["a"]] == [SILENCE] * 4 + ["s"]
+    (tmp_path / "sentences").write_text("a 1 0.0 0.1 SIL\na 1 0.1 0.1 Dogs\na 1 0.2 0.1 sehen\na 1 0.3 0.1 Über\n")
+    sentence = Alignments("words", AlignedConfig(alignments=str(tmp_path / "sentences")))
+    said = [i.symbol for i in sentence.align("a", np.zeros(0, np.float32), 0)]
+    assert said == [SILENCE, "dogs", "sehen", "über"]  # a word that begins a sentence is the same word
     assert read_ctm(tmp_path / "noises", only={"b"}).keys() == {"b"}
     none = np.zeros(0, np.float32)
     for kind, heard in (("phones-l2", [SILENCE, SILENCE, "p"]), ("words", ["pau", "int", "p"])):
@@ -326,6 +330,20 @@ def test_inputs_are_named_without_being_opened(tmp_path: Path) -> None:
         inputs("words", options)
 
 
+def test_textgrids_lie_in_folders_of_speakers(tmp_path: Path) -> None:
+    """As the Montreal Forced Aligner leaves them."""
+    for speaker in ("ann", "bob"):
+        (tmp_path / speaker).mkdir()
+        grid(tmp_path / f"{speaker}/{speaker}-1.TextGrid", phones=[(0, 0.5, "D")])
+    given, none = AlignedConfig(alignments=str(tmp_path)), np.zeros(0, np.float32)
+    assert Alignments("phones-l1", given).align("bob-1", none, 0)[0].symbol == "D"
+    with pytest.raises(Unalignable, match=f"there is no bob-2.TextGrid in {tmp_path}"):
+        Alignments("phones-l1", given).align("bob-2", none, 0)
+    grid(tmp_path / "ann/bob-1.TextGrid", phones=[(0, 0.5, "D")])
+    with pytest.raises(UserError, match=r"bob/bob-1\.TextGrid: there is .*ann/bob-1\.TextGrid, too"):
+        Alignments("phones-l1", given)
+
+
 def test_options_that_belong_to_another_kind() -> None:
     with pytest.raises(UserError, match="no lexicon"):
         Alignments("phones-l2", AlignedConfig(lexicon="x"))
@@ -425,6 +443,13 @@ def test_what_cannot_be_aligned_is_named_or_left_out(recipe: Path, tmp_path: Pat
     run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", "--unit-bpe", "60", *stage)
     assert load(tmp_path / "exp/u").bpe is not None
     assert (tmp_path / "exp/u/train/alignment.ctm").stat().st_mtime_ns == aligned
+    # More words than there is time for.
+    write_table(tmp_path / "data/train/text", texts | {"train0": "a dog " * 60})
+    message = run_step(tmp_path, "units.sh", *stage, expected=1)
+    assert "train0: no alignment of" in message and "or leave such utterances out with on_failure=skip" in message
+    assert "Traceback" not in message
+    run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", *stage)
+    assert read_table(tmp_path / "exp/u/train/failures")["train0"].startswith("no alignment of")
     (tmp_path / "data/dev/text").unlink()
     message = run_step(tmp_path, "units.sh", "--overrides", "on_failure=skip", *stage, expected=1)
     assert "data/dev/text: no such file; units phones-l1 are aligned with a text (kmeans, pseudo-phones" in message

@@ -305,6 +305,21 @@ def test_a_pyramid_halves_the_positions_and_shows_attention_over_all():
         model.start(random_features(1, positions=8), torch.ones(1, 8, dtype=torch.bool), 1)
 
 
+def test_xnmt_as_configured_has_the_sizes_of_its_paper():
+    """Hasegawa-Johnson et al. 2017, over VGG-16's positions of 512 numbers, for 41 phones and the edge."""
+    config = load_config(XnmtConfig, ROOT / "conf" / "i2u_xnmt.yaml", ["feature_dim=512", "pieces=41"])
+    sizes = {name: tuple(values.shape) for name, values in Xnmt(config).named_parameters()}
+    lstm = [(4 * 64, 512), (4 * 64, 64)]
+    for direction in ("", "_reverse"):  # one layer, 64 in each direction
+        assert [sizes[f"encoder.0.weight_{part}_l0{direction}"] for part in ("ih", "hh")] == lstm
+    assert not any(name.startswith("encoder.1") or "_l1" in name for name in sizes)
+    # The attention's two hidden layers of 128: of both that it compares, and of what comes of it.
+    assert (sizes["key.weight"], sizes["query.weight"], sizes["energy.1.weight"]) == ((128, 128),) * 3
+    assert sizes["energy.3.weight"] == (1, 128)
+    assert sizes["decoder.weight_hh"] == (4 * 128, 128) and sizes["decoder.weight_ih"] == (4 * 128, 128 + 128)
+    assert sizes["out.0.weight"] == (1024, 128 + 128) and sizes["out.3.weight"] == (42, 1024)
+
+
 def test_impossible_sizes_of_xnmt():
     for options in ({"encoder_dim": 7}, {"pyramid": -1}):
         with pytest.raises(UserError, match="must be"):

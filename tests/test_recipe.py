@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -48,7 +49,7 @@ def test_second_run_does_nothing_again(tiny_recipe):
 
 
 def test_units_are_compared_with_phones(tiny_recipe, tmp_path):
-    """Where the text is English; other languages go without, and a line says so."""
+    """Where the text is English, or phones are given; other languages go without, and a line says so."""
     units = next(tiny_recipe.glob("exp/units_*"))
     assert 0 < json.loads((units / "phones.json").read_text())["purity"] <= 1
     data, copy = tmp_path / "test", tmp_path / "units"
@@ -59,10 +60,29 @@ def test_units_are_compared_with_phones(tiny_recipe, tmp_path):
         old.unlink()
     text = data / "text"
     utterances = [line.split()[0] for line in text.read_text().splitlines()]
-    text.write_text("".join(f"{utterance} mbwa mdogo anakimbia ufukweni\n" for utterance in utterances))
-    done = run(ROOT / "steps" / "unit_phones.sh", data, copy)
-    assert "no utterance could be aligned" in done.stderr
-    assert not (copy / "phones.json").exists()
+    english = text.read_text().splitlines()[0]
+    swahili = "".join(f"{utterance} mbwa mdogo anakimbia ufukweni\n" for utterance in utterances[1:])
+    for first, said in (
+        (f"{utterances[0]} mbwa\n", "no utterance could be aligned"),
+        (f"{english}\n", f"only 1 of {len(utterances)} utterances could be aligned"),  # by chance: words are borrowed
+    ):
+        text.write_text(first + swahili)
+        assert said in run(ROOT / "steps" / "unit_phones.sh", data, copy).stderr
+        assert not (copy / "phones.json").exists()
+    phones = tmp_path / "phones.ctm"
+    phones.write_text("".join(f"{utterance} 1 0 0.3 m\n{utterance} 1 0.3 0.3 b\n" for utterance in utterances))
+    text.unlink()
+    compare = [ROOT / "utils" / "compare_units.sh", "--phones", phones, "--utterances", "3", data, copy]
+    assert "kmeans" in run(*compare).stdout
+    assert json.loads((copy / "phones.json").read_text())["phones"] == ["SIL", "b", "m"]
+    # Other units lack one of these utterances: they are not compared over others.
+    assert json.loads((copy / "phones.json").read_text())["utterances"] == 3
+    order = sorted(np.random.default_rng(0).permutation(len(utterances))[:3])
+    lost = [line.split()[0] for line in (data / "wav.scp").read_text().splitlines()][order[0]]
+    for table in (copy / "test" / "units", copy / "test" / "unit_durations"):
+        table.write_text("".join(x for x in table.read_text().splitlines(True) if x.split()[0] != lost))
+    run(*compare)
+    assert json.loads((copy / "phones.json").read_text())["utterances"] == 2
 
 
 def test_describe_speaks_photos(tiny_recipe, tmp_path):
@@ -90,7 +110,8 @@ def test_text_is_never_opened_in_stages_4_to_9(tiny_recipe, tmp_path):
 def test_units_that_need_no_text_are_made_and_spoken_without(tiny_recipe, tmp_path, units):
     shutil.copytree(tiny_recipe / "data", tmp_path / "data")
     for text in tmp_path.glob("data/**/text*"):
-        text.unlink()
+        text.write_bytes(b"\xff\xfe")  # no UTF-8: nobody can read it who tries
+    (tmp_path / "data" / "dev" / "text").unlink()
     relocate(tmp_path / "data", tiny_recipe / "data")
     other = [*("--units", units, "--u2s", "clustergen", "--u2s-args", "trees=2 duration_trees=2 max_frames=2000")]
     # (--num-units is not of phones, and there may be more phones than pieces.)
@@ -98,6 +119,22 @@ def test_units_that_need_no_text_are_made_and_spoken_without(tiny_recipe, tmp_pa
     done = run(ROOT / "run.sh", *options, "--stage", "6", "--stop-stage", "9")
     (system,) = (tmp_path / "exp").glob("transformer_clustergen*")
     assert len(list((system / "test" / "wav").glob("*.wav"))) == 4, done.stderr
+
+
+def test_words_go_all_the_way_in_the_folders_of_another_kind(tiny_recipe, tmp_path):
+    """Aligned units cannot be heard in speech: none of what was heard in k-means units is scored against words."""
+    for name in ("data", "exp"):
+        shutil.copytree(tiny_recipe / name, tmp_path / name)
+    relocate(tmp_path / "data", tiny_recipe / "data")
+    before = json.loads((tmp_path / "exp" / SYSTEM / "test" / "results.json").read_text())
+    assert {"system", "predicted", "resynth"} <= {row["key"] for row in before["units"]["rows"]}
+    options = [*tiny_options(tmp_path), "--units", "words", "--unit-bpe", "0"]
+    run(ROOT / "run.sh", *options, "--stage", "6")
+    after = json.loads((tmp_path / "exp" / SYSTEM / "test" / "results.json").read_text())
+    keys = [row["key"] for row in after["units"]["rows"]]
+    assert "system" in keys and not {"predicted", "resynth"} & set(keys)
+    assert not list(tmp_path.glob("exp/**/reencoded_units"))
+    assert (tmp_path / "exp" / SYSTEM / "test" / "report" / "index.html").is_file()
 
 
 def relocate(data: Path, old: Path) -> None:

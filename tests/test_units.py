@@ -291,6 +291,7 @@ def test_phone_agreement() -> None:
     assert same["boundaries"] == {"precision": 1, "recall": 1, "f": 1, "r_value": 1}
     split = phone_stats(units, durations, phones(("p", 1.0), ("q", 2.0)), 0.1)
     assert (split["purity"], split["phone_purity"], split["units_per_phone"]) == (1, 0.5, 2)
+    assert split["nmi"] == pytest.approx(1 / ((2 + 1) / 2))  # bits: of both, over the mean of each
     assert (split["boundaries"]["precision"], split["boundaries"]["recall"]) == (pytest.approx(1 / 3), 1)
     alternating = phones(*((p, (i + 1) / 10) for i, p in enumerate(["p", "q"] * 10)))
     assert phone_stats(units, durations, alternating, 0.1)["nmi"] < 0.1

@@ -1,8 +1,9 @@
 """Statistics of discrete units: printed as a table, kept as stats.json with plots in UNIT_DIR.
 
-Use of the inventory, rate, bits a second, run lengths, and BPE pieces, for each encoded split. With --text-data, a
-data directory of English with `text` and `wav.scp` whose speech is encoded in UNIT_DIR/<its name>, also the agreement
-of units with phones, found by forced alignment: phones.json. Without that option no text is read.
+Use of the inventory, rate, bits a second, run lengths, and BPE pieces, for each encoded split. With --data, a data
+directory whose speech is encoded in UNIT_DIR/<its name>, the agreement of units with phones instead: phones.json. These
+are those of --phones, or are found by forced alignment with the `text` of the data, which has to be English. Without
+--data no text is read.
 """
 
 from __future__ import annotations
@@ -26,18 +27,20 @@ from i2s.units.inventory import UnitInventory
 from i2s.units.stats import phone_stats, unit_stats
 
 log = logging.getLogger(__name__)
+ENGLISH = 0.25  # of the utterances: fewer can be aligned by chance, as the dictionary holds many a foreign word
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--text-data", type=Path, metavar="DATA_DIR", help="compare with phones of its utterances")
+    options.add_argument("--data", type=Path, metavar="DATA_DIR", help="compare with phones of its utterances")
+    options.add_argument("--phones", default="", metavar="PATH", help="which are these: see AlignedConfig.alignments")
     options.add_argument("--utterances", type=int, default=100, metavar="N", help="to align (default %(default)s)")
     options.add_argument("folder", type=Path, metavar="UNIT_DIR")
     args = options.parse_args()
 
     inventory = unit_package.load(args.folder)
-    if args.text_data:
-        against_phones(inventory, args.text_data, args.utterances)
+    if args.data:
+        against_phones(inventory, args.data, args.utterances, args.phones)
     else:
         splits = [s for s in ("train", "dev", "test") if (args.folder / s / "units").is_file()]
         stats = {split: split_stats(inventory, split) for split in splits}
@@ -75,20 +78,28 @@ def table(stats: dict[str, dict[str, Any]]) -> str:
     return "\n".join(f"{name:<26}" + "".join(f"{value:>10}" for value in values) for name, values in rows)
 
 
-def against_phones(inventory: UnitInventory, data: Path, utterances: int) -> None:
-    from i2s.units.phones import Aligner, Unalignable
+def against_phones(inventory: UnitInventory, data: Path, utterances: int, alignments: str) -> None:
+    from i2s.units.aligned import AlignedConfig, Alignments
+    from i2s.units.phones import Unalignable
 
     units = read_int_table(inventory.folder / data.name / "units")
     durations = read_int_table(inventory.folder / data.name / "unit_durations")
-    text, wavs = read_table(data / "text", allow_empty_value=True), read_table(data / "wav.scp")
-    aligner, phones = Aligner(), {}
-    keys = [key for key in text if key in units and key in wavs]
+    wavs = read_table(data / "wav.scp")
+    text = {} if alignments else read_table(data / "text", allow_empty_value=True)
+    # Drawn from all utterances, with units or without: inventories are to be compared over the same ones.
+    keys = [key for key in wavs if alignments or key in text]
     chosen = np.random.default_rng(0).permutation(len(keys))[:utterances]
-    for key in track([keys[i] for i in sorted(chosen)], "aligning phones", unit="utt"):
+    sample = [keys[i] for i in sorted(chosen) if keys[i] in units]
+    aligner = Alignments("phones-l1", AlignedConfig(alignments=alignments), only=set(sample))
+    phones = {}
+    for key in track(sample, "aligning phones", unit="utt"):
         with contextlib.suppress(Unalignable):
-            phones[key] = aligner.align(*read_wav(wavs[key]), text[key]).phones
-    if not phones:
-        log.warning("%s: no utterance could be aligned with its text (only English can); phones are left out", data)
+            wav, rate = read_wav(wavs[key]) if aligner.reads_speech else (np.zeros(0, np.float32), 0)
+            phones[key] = aligner.align(key, wav, rate, text.get(key, ""))
+    if not phones or (text and len(phones) < ENGLISH * len(sample)):
+        found = f"only {len(phones)} of {len(sample)} utterances" if phones else "no utterance"
+        why = "has a line there" if alignments else "could be aligned with its text (only English can)"
+        log.warning("%s: %s %s; phones are left out", alignments or data, found, why)
         return
     stats = phone_stats(units, durations, phones, inventory.manifest["frame_shift"])
     plot_phones(stats, inventory.folder)

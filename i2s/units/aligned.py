@@ -33,8 +33,8 @@ class AlignedConfig:
     """How speech is aligned, and what becomes of utterances that cannot be."""
 
     bpe_size: int = 0  # pieces of the BPE over units, at least their number; 0: none
-    # Read in place of aligning: a folder of TextGrids, one an utterance; a CTM file; units of the same kind (UNIT_DIR);
-    # a data directory with <split>/words.ctm or, for phones-l1, <split>/phones.ctm.
+    # Read in place of aligning: a folder of TextGrids, one an utterance, in folders of speakers or not; a CTM file;
+    # units of the same kind (UNIT_DIR); a data directory with <split>/words.ctm or, for phones-l1, <split>/phones.ctm.
     alignments: str = ""
     tier: str = ""  # of the TextGrids; default: words for words, else phones
     lexicon: str = ""  # pronunciations, 'word phone phone ...' a line; default: pocketsphinx's English
@@ -59,6 +59,7 @@ class Alignments:
         self._map = PhoneMap(config.phone_map) if config.phone_map else None
         ctms = given_ctms(kind, Path(config.alignments)) if config.alignments else []
         self._ctm = {u: row for ctm in ctms for u, row in read_ctm(ctm, only).items()} if ctms else None
+        self._grids = {} if ctms or not config.alignments else textgrids(Path(config.alignments))
         self._aligner = Aligner(config.lexicon, config.model) if self.reads_text else None
         self._loop = None
         if kind == "phones-l2" and not config.alignments:
@@ -80,7 +81,9 @@ class Alignments:
             intervals = self._loop.recognise(wav, sample_rate)
         else:
             intervals = self._read(utterance)
-            if self.kind != "words":
+            if self.kind == "words":
+                intervals = [i if i.symbol == SILENCE else i._replace(symbol=i.symbol.lower()) for i in intervals]
+            else:
                 intervals = [i._replace(symbol=SILENCE) if i.symbol.lower() in _NOISES else i for i in intervals]
         if not any(i.symbol != SILENCE for i in intervals):
             raise Unalignable("its alignment holds nothing but silence")
@@ -91,9 +94,9 @@ class Alignments:
             if utterance not in self._ctm:
                 raise Unalignable(f"{self.config.alignments} has no line of it")
             return self._ctm[utterance]
-        path = Path(self.config.alignments, f"{utterance}.TextGrid")
-        if not path.is_file():
-            raise Unalignable(f"there is no {path}")
+        path = self._grids.get(utterance)
+        if path is None:
+            raise Unalignable(f"there is no {utterance}.TextGrid in {self.config.alignments}")
         try:
             return read_textgrid(path, self.tier)
         except UserError as e:
@@ -133,6 +136,15 @@ def given_ctms(kind: str, path: Path) -> list[Path]:
             raise UserError(f"{path}: its alignments are of {found}, not of {kind}")
     names = {"words": "words.ctm", "phones-l1": "phones.ctm"}
     return sorted(path.glob("*/alignment.ctm")) or sorted(path.glob(f"*/{names.get(kind, 'alignment.ctm')}"))
+
+
+def textgrids(folder: Path) -> dict[str, Path]:
+    """The TextGrid of each utterance, in whichever folder of a speaker. Raises UserError where one has two."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.TextGrid")):
+        if found.setdefault(path.stem, path) != path:
+            raise UserError(f"{path}: there is {found[path.stem]}, too; keep the one of that utterance")
+    return found
 
 
 class Symbols:
