@@ -8,8 +8,8 @@ Align utterances of DATA_DIR with their text (pocketsphinx; its dictionary is En
 UNIT_DIR/<name of DATA_DIR> with their phones: purity and NMI are printed, and written to UNIT_DIR/phones.{json,png}.
 Where hardly any utterance can be aligned a line says so, and nothing is written.
   --utterances N     to align (default $utterances)
-  --phones PATH      phones of any language in place of that alignment: TextGrids, a CTM file, units phones-l1, or a data
-                     directory with <split>/phones.ctm"
+  --phones PATH      phones of any language in place of that alignment: TextGrids, a CTM file, units phones-l1, or a
+                     data directory with <split>/phones.ctm"
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/path.sh"
 . "$root/utils/parse_options.sh"
@@ -20,7 +20,8 @@ if [ $# -ne 2 ]; then
 fi
 data=$1 units=$2
 
-if [ -n "$phones" ]; then given=" phones=$phones $(folder_state "$phones")" tables=(); else given='' tables=("$data/text"); fi
+given='' tables=("$data/text")
+if [ -n "$phones" ]; then given=" phones=$phones $(folder_state "$phones")" tables=(); fi
 stamp_set "$units/.phones" "utterances=$utterances wavs=$(files_state "$data/wav.scp")$given" "${tables[@]}" \
   "$data/wav.scp" "$units/$(basename "$data")"/{units,unit_durations}
 stamp_holds "$units/stats.json" && exit 0
