@@ -277,7 +277,6 @@ if runs 10 "transcribe and score"; then
   fi
   if [ "$learned" = false ]; then
     skips "units of speech: $units come from alignments; those of the reference are compared with what was predicted"
-    for d in "${heard[@]}"; do rm -f "$d"/reencoded_{units,durations}; done # of another kind, which was here before
   elif [ -n "$unit_dir" ]; then
     for d in "${heard[@]}"; do
       "$root/steps/reencode.sh" --nj "$nj" --config "$features" "$unit_dir" "$d"

@@ -42,7 +42,7 @@ inputs=("$data/utt2image") java=
 candidates=("$system"/{units,search.json,reencoded_units,speech,failures} "$system"/samples/*
   "$ceilings"/{voice,resynth}/{reencoded_units,speech}
   "$unit_dir"/{"$(basename "$data")","$(basename "$train_data")","$(basename "$dev_data")"}/units
-  "$unit_dir/$(basename "$data")/failures")
+  "$unit_dir"/{manifest.json,"$(basename "$data")/failures"})
 if [ -f "$data/text" ]; then
   inputs+=("$data/text" "$system/transcripts/$asr")
   candidates+=({"$train_data","$dev_data","$ceilings/constant"}/text ${cider_df:+"$cider_df"})

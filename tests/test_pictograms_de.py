@@ -20,8 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2s.bin.draw_corpus import describe
+from i2s.corpus.ctm import read_ctm
 from i2s.corpus.pictograms_scene import SPLITS, Group, Scene, sample_scene
 from i2s.corpus.tables import read_table
+from i2s.score.wer import error_rate
 from i2s.units.phone_map import PhoneMap
 
 from .conftest import ROOT, run
@@ -252,7 +254,10 @@ def test_every_stage_goes_without_text(prepared, tmp_path):
     options = [recipe / "run.sh", *TINY, "--prepare-args", " ".join(FEW)]
     done = run(*options, "--stop-stage", "3", I2S_VENV="none")
     assert "brings its own recordings" in done.stderr
+    said: dict[str, str] = {}  # in German
     for text in (recipe / "downloads").rglob("text"):  # English and German: nothing below may look there
+        if "spoken" in text.parts:
+            said |= read_table(text)
         text.unlink()
     run(*options, "--stage", "4", I2S_VENV="none")
     system = recipe / "exp/transformer_fast_griffinlim/test"
@@ -262,6 +267,29 @@ def test_every_stage_goes_without_text(prepared, tmp_path):
     assert [wav.stem for wav in sorted((system / "wav").glob("*.wav"))] == ["test_0001", "test_0002"]
 
     run(*options, "--units", "phones-l2", "--stage", "6", "--stop-stage", "6", I2S_VENV="none")
-    heard = {line.split()[4] for line in (recipe / "exp/units_phones-l2/test/alignment.ctm").read_text().splitlines()}
-    phones = set(PhoneMap(ROOT / "conf/phone_maps/de.txt").phones)
-    assert len(heard & phones) > 10 and not heard - phones - {"SIL"}
+    heard: dict[str, str] = {}
+    for split in SPLITS:
+        spans = read_ctm(recipe / "exp/units_phones-l2" / split / "alignment.ctm")
+        heard |= {key: " ".join(i.symbol for i in row if i.symbol != "SIL") for key, row in spans.items()}
+    assert {p for row in heard.values() for p in row.split()} <= set(PhoneMap(ROOT / "conf/phone_maps/de.txt").phones)
+    # They are the phones of what was said: of all captions, an utterance's own is nearest to what was heard in it.
+    captions = [spell(said[key]) for key in heard]
+    pairs = [(phones, caption) for phones in heard.values() for caption in captions]
+    _, edits = error_rate(*zip(*pairs, strict=True))
+    errors = (edits[:, :3].sum(1) / edits[:, 3]).reshape(len(heard), -1)
+    assert len(heard) == 40 and (errors.diagonal() == errors.min(1)).mean() > 0.7
+    assert errors.diagonal().mean() < 0.75
+
+
+LETTERS = re.compile(r"sch|[aäe]u|ei|ie|ch|ck|ng|([a-z])\1|.")
+SPELT = {
+    **{"sch": "ʃ", "ch": "ç", "ck": "k", "ng": "ŋ", "g": "ɡ", "r": "ʁ", "ß": "s", "v": "f", "w": "v", "z": "ts"},
+    **{"ie": "iː", "ei": "aɪ", "eu": "ɔʏ", "äu": "ɔʏ", "au": "aʊ"},
+    **{"e": "ə", "i": "ɪ", "o": "ɔ", "u": "ʊ", "y": "ʏ", "ä": "ɛ", "ö": "œ", "ü": "ʏ"},
+}
+
+
+def spell(caption: str) -> str:
+    """German as it is written, letter by letter, in the phones that these mostly stand for."""
+    letters = [match[1] or match[0] for word in caption.lower().split() for match in LETTERS.finditer(word)]
+    return " ".join(SPELT.get(letter, letter) for letter in letters)

@@ -395,6 +395,7 @@ def run_folder(tmp_path: Path) -> Iterator[Path]:
         write_table(f"data/{split}/text", rows)
         write_table(f"data/{split}/utt2image", {u: u[:-2] for u in rows})
         write_table(f"exp/units/{split}/units", {u: units(c) for u, c in rows.items()})
+    Path("exp/units/manifest.json").write_text(json.dumps({"kind": "units", "method": "kmeans"}))
     said = {f"test{i:02}": spoil(refs[2], 0.2) for i, refs in enumerate(references)}
     write_table("exp/sys/test/transcripts/vosk", said)
     write_table("exp/sys/test/reencoded_units", {i: spoil(units(c), 0.2) for i, c in said.items()})
@@ -547,6 +548,26 @@ def test_an_image_without_any_aligned_utterance_is_left_out_of_the_units_alone(r
     assert measures["units/system/BLEU-4"].value == pytest.approx(
         found["units"]["system"]["scores"]["BLEU-4"]["value"], abs=1e-4
     )
+
+
+def test_speech_is_not_scored_in_units_of_an_alignment(run_folder: Path) -> None:
+    """What was heard of it in other units, before, is left alone."""
+    Path("exp/units/manifest.json").write_text(json.dumps({"kind": "units", "method": "phones-l1"}))
+    said = Path("exp/sys/test/units").read_text()
+    assert step().returncode == 0
+    rows = {row["key"]: row for row in json.loads(Path("exp/sys/test/results.json").read_text())["units"]["rows"]}
+    assert not rows.keys() & {"predicted", "resynth"}
+    Path("exp/sys/test/reencoded_units").write_text(said)
+    Path("exp/units/manifest.json").write_text(json.dumps({"kind": "units", "method": "kmeans"}))
+    assert step().returncode == 0
+    encoded = {row["key"]: row for row in json.loads(Path("exp/sys/test/results.json").read_text())["units"]["rows"]}
+    assert encoded.keys() >= {"predicted", "resynth"}
+    assert rows["system"]["scores"]["BLEU-4"] == encoded["system"]["scores"]["BLEU-4"]
+    # A system that predicts no units says nothing in them.
+    Path("exp/units/manifest.json").write_text(json.dumps({"kind": "units", "method": "words"}))
+    Path("exp/sys/test/units").unlink()
+    assert step().returncode == 0
+    assert not json.loads(Path("exp/sys/test/results.json").read_text()).get("units")
 
 
 def test_one_reference_an_image_and_no_ceilings() -> None:

@@ -22,8 +22,10 @@ import soundfile
 import soxr
 from PIL import Image
 
-from i2s.corpus.tables import read_table
+from i2s.corpus.ctm import read_ctm
+from i2s.corpus.tables import read_int_table, read_table
 from i2s.tts import load
+from i2s.units.aligned import Symbols
 
 from .conftest import ROOT, run
 from .recipes import TINY, check_options, copy_recipe
@@ -428,3 +430,21 @@ def test_stages_to_units_of_its_own_speech(corpus, tmp_path):
         units = read_table(recipe / "exp" / "units_kmeans16" / split / "units")
         assert units.keys() == read_table(recipe / "data" / split / "wav.scp").keys()
         assert read_table(recipe / "data" / split / "image_feats.scp")
+    # Its own times of phones and words are units, too, without an aligner or a lexicon.
+    for kind, table in (("phones-l1", "phones.ctm"), ("words", "words.ctm")):
+        own = ["--units", kind, "--unit-bpe", "0", "--unit-args", "alignments=data", "--stage", "6"]
+        run(recipe / "run.sh", *arguments, *own, cwd=corpus, I2S_VENV="none")
+        (folder,) = (recipe / "exp").glob(f"units_{kind}*")
+        shift = json.loads((folder / "manifest.json").read_text())["frame_shift"]
+        names = Symbols.load(folder).names
+        assert set(names) >= ({"SIL", *"Adogrunsoverthegrass"} if kind == "phones-l1" else {"a", "dog", "grass"})
+        for split in ("train", "dev", "test"):
+            spans = read_ctm(recipe / "data" / split / table)
+            units, durations = (read_int_table(folder / split / name) for name in ("units", "unit_durations"))
+            assert units.keys() == durations.keys() == read_table(recipe / "data" / split / "wav.scp").keys()
+            for utterance, row in units.items():
+                said = [names[unit] for unit, run in zip(row, durations[utterance], strict=True) for _ in range(run)]
+                for span in spans[utterance]:
+                    middle = said[min(int((span.begin + span.end) / 2 / shift), len(said) - 1)]
+                    symbol = span.symbol.lower() if kind == "words" and span.symbol != "SIL" else span.symbol
+                    assert middle == (symbol if symbol in names else "<unk>")

@@ -15,7 +15,7 @@ from i2s.cli import parser, run
 from i2s.corpus.tables import read_table
 from i2s.errors import UserError
 from i2s.files import read_json
-from i2s.score.inputs import Splits, about_recogniser, kind_respoken, read_captions, read_units
+from i2s.score.inputs import Splits, about_recogniser, kind_respoken, read_captions, read_units, said_in_units
 from i2s.score.run import Run, Spoken, add_options
 from i2s.score.speech import read_stats
 
@@ -36,7 +36,7 @@ def main() -> None:
     scoring = Run(str(args.system), args)
     splits = Splits(args.train_data, args.dev_data, args.ceilings)
     said: dict[str, dict[str, str]] = {}  # of the speech that is measured
-    if args.unit_dir and any((args.system / name).is_file() for name in ("reencoded_units", "units")):
+    if args.unit_dir and said_in_units(args.system, args.unit_dir):
         inputs = read_units(args.data, args.system, args.unit_dir, splits)
         scoring.units(inputs, args.unit_dir)
         said = {"system": inputs.system, "resynth": inputs.resynth, "voice": inputs.voice}

@@ -12,7 +12,9 @@ from pathlib import Path
 from i2s.asr import RECOGNISERS
 from i2s.corpus.tables import iter_table, read_int_table, read_table
 from i2s.errors import UserError
+from i2s.modeldir import load_manifest
 from i2s.score.text import Tokeniser
+from i2s.units.aligned import KINDS
 
 
 @dataclass
@@ -102,8 +104,29 @@ def read_captions(
     return inputs, tokenise
 
 
+def said_in_units(system: Path, units: Path) -> Path | None:
+    """The table of what a system said, in the units of the folder `units`; None where there is none.
+
+    It is of the speech, encoded again, or else of what was predicted. Units of alignments cannot be told from speech
+    alone: of them it is always what was predicted, and a table of speech there is one of other units, which were here
+    before.
+    """
+    tables = [system / "units"]
+    if can_encode(units):
+        tables.insert(0, system / "reencoded_units")
+    return next((table for table in tables if table.is_file()), None)
+
+
+def can_encode(units: Path) -> bool:
+    """Whether any speech can be written in these units."""
+    return load_manifest(units, "units")["method"] not in KINDS
+
+
 def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
-    """Read what unit scores need, from the units of `units`/<name of the data directory>/units."""
+    """Read what unit scores need, from the units of `units`/<name of the data directory>/units.
+
+    Raises UserError where the tables do not fit together, and where `said_in_units` finds none.
+    """
 
     def table_of(split: Path) -> Path:
         return units / split.resolve().name / "units"
@@ -121,18 +144,21 @@ def read_units(data: Path, system: Path, units: Path, splits: Splits) -> Inputs:
     def said_in(table: Path) -> dict[str, str]:
         return {image: said for image, said in _units(table).items() if image not in left_out}
 
-    said, predicted = system / "reencoded_units", system / "units"
-    encoded = said.is_file() or not predicted.is_file()  # not in units of alignments: speech alone has none
+    said, predicted = said_in_units(system, units), system / "units"
+    if said is None:
+        raise UserError(f"{system}: holds no units that it said; run its stage again")
+    encoded = said != predicted
+    heard = splits.ceilings if can_encode(units) else None
     samples = [_known(said_in(table), references, table) for table in sorted(system.glob("samples/[0-9]*"))]
     return Inputs(
         references=references,
-        system=complete(said_in(said if encoded else predicted), references, said if encoded else predicted),
+        system=complete(said_in(said), references, said),
         predicted=complete(said_in(predicted), references, predicted) if encoded and predicted.is_file() else {},
         samples={i: [table[i] for table in samples if i in table] for i in references if samples},
         train=others(splits.train),
         dev=others(splits.dev),
-        voice=_ceiling(splits.ceilings, "voice/reencoded_units", references, _units),
-        resynth=_ceiling(splits.ceilings, "resynth/reencoded_units", references, _units),
+        voice=_ceiling(heard, "voice/reencoded_units", references, _units),
+        resynth=_ceiling(heard, "resynth/reencoded_units", references, _units),
         again=kind_respoken(splits.ceilings),
         encoded=encoded,
         left_out=sorted(left_out, key=str.encode),
