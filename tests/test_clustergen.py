@@ -303,6 +303,19 @@ def test_it_speaks_like_the_voice(corpus: tuple[Path, Path], model: Clustergen) 
     assert np.mean(wrong) < 0.15
 
 
+def test_moments_are_those_of_all_exemplars_at_once(model: Clustergen, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, runs = [[0, 3, 1], [2]], [[3, 5, 4], [6]]
+    weights = model.weights.frames.weights(frame_contexts(rows, runs, model.weights.profiles, model.config.context))
+    targets = model.targets(np.arange(weights.shape[1]))
+    dense = [weights.toarray() @ of for of in (targets, targets**2, model.weights.exemplars[:, -1:])]
+    used = len(np.unique(weights.indices))
+    for block in (7, used, 2 * used):
+        monkeypatch.setattr("i2s.u2s.clustergen._BLOCK", block)
+        for ours, expected in zip(model.moments(weights), dense, strict=True):
+            assert ours.shape == expected.shape
+            np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_durations_are_learned_and_add_up(model: Clustergen) -> None:
     rows = [[0, 3, 1, 2, 0, 3, 1], [2, 0, 1]]
     said = model.synthesise(rows)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
 
 from i2s.audio import read_wav
 from i2s.corpus.tables import read_table
@@ -37,6 +38,7 @@ LEAST_VARIANCE = 1e-3  # of a parameter in its training variances: a leaf of few
 VARIANCE_FRAMES = 100_000  # exemplars that these are measured on, spread evenly
 GROWTH_ORDER = 13  # cepstral coefficients that trees are grown to predict
 DEV_UTTERANCES = 100  # measured at the end of training
+_BLOCK = 16384  # exemplars
 Rows = Sequence[Sequence[int]]
 
 
@@ -191,14 +193,29 @@ class Clustergen(UnitToSpeech):
     def parameters(self, units: Rows, durations: Rows) -> np.ndarray:
         """WORLD's frames (sum of all durations, width) of utterances one after another."""
         contexts = frame_contexts(units, durations, self.weights.profiles, self.config.context)
-        weights = self.weights.frames.weights(contexts)
-        used, weights.indices = np.unique(weights.indices, return_inverse=True)
-        weights.resize(len(contexts), len(used))
-        targets = self.targets(used)
-        mean, square, voicing = (weights @ of for of in (targets, targets**2, self.weights.exemplars[used, -1:]))
+        mean, square, voicing = self.moments(self.weights.frames.weights(contexts))
         variance = np.maximum(square - mean**2, self.least_variance)
         moving = generate(mean, variance, [sum(row) for row in durations]) + self.mean
         return np.hstack([moving, voicing])
+
+    def moments(self, weights: csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means under the weights (T, exemplars) of the targets, of their squares and of voicing: (T, D) each."""
+        weights = weights.tocsc()
+        used = np.flatnonzero(np.diff(weights.indptr))
+        begin = np.append(weights.indptr[used], weights.nnz)
+        mean, square = np.zeros((2, weights.shape[0], 3 * len(self.mean)), np.float32)
+        voicing = np.zeros((weights.shape[0], 1), np.float32)
+        for at in range(0, len(used), _BLOCK):  # all at once would spend half of the time on asking for memory
+            some = used[at : at + _BLOCK]
+            ends = begin[at : at + len(some) + 1]
+            inside = slice(ends[0], ends[-1])
+            shape = (len(mean), len(some))
+            part = csc_matrix((weights.data[inside], weights.indices[inside], ends - ends[0]), shape)
+            targets = self.targets(some)
+            mean += part @ targets
+            square += part @ targets**2
+            voicing += part @ self.weights.exemplars[some, -1:]
+        return mean, square, voicing
 
     def targets(self, exemplars: np.ndarray) -> np.ndarray:
         """What the forest is to predict, of these exemplars (N,): float32 (N, 3 * (width - 1)), see `with_deltas`."""
