@@ -131,7 +131,7 @@ def test_deltas_of_a_trajectory_lead_back_to_it() -> None:
     np.testing.assert_allclose(generate(deltas, np.ones_like(deltas), [1, 3, 5]), values, atol=1e-6)
     some = np.array([8, 0, 3, 3])
     assert np.array_equal(with_deltas(values, [1, 3, 5], some), deltas[some])
-    many = [np.random.default_rng(i).normal(size=(i, 2)) for i in range(1, 99)]  # more than are taken at a time
+    many = [np.random.default_rng(i).normal(size=(i, 2)) for i in range(1, 99)]
     each = [with_deltas(values, [len(values)]) for values in many]
     assert np.array_equal(with_deltas(np.concatenate(many), [len(values) for values in many]), np.concatenate(each))
 

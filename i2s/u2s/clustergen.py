@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 
 from i2s.audio import read_wav
 from i2s.corpus.tables import read_table
@@ -200,18 +200,13 @@ class Clustergen(UnitToSpeech):
 
     def moments(self, weights: csr_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Means under the weights (T, exemplars) of the targets, of their squares and of voicing: (T, D) each."""
-        weights = weights.tocsc()
-        used = np.flatnonzero(np.diff(weights.indptr))
-        begin = np.append(weights.indptr[used], weights.nnz)
+        by_exemplar = weights.tocsc()
+        used = np.flatnonzero(np.diff(by_exemplar.indptr))
         mean, square = np.zeros((2, weights.shape[0], 3 * len(self.mean)), np.float32)
         voicing = np.zeros((weights.shape[0], 1), np.float32)
         for at in range(0, len(used), _BLOCK):  # all at once would spend half of the time on asking for memory
             some = used[at : at + _BLOCK]
-            ends = begin[at : at + len(some) + 1]
-            inside = slice(ends[0], ends[-1])
-            shape = (len(mean), len(some))
-            part = csc_matrix((weights.data[inside], weights.indices[inside], ends - ends[0]), shape)
-            targets = self.targets(some)
+            part, targets = by_exemplar[:, some], self.targets(some)
             mean += part @ targets
             square += part @ targets**2
             voicing += part @ self.weights.exemplars[some, -1:]
